@@ -1,0 +1,39 @@
+// What the host did and to whom: every reclaim, refusal and failure, with its reason.
+// Thread-safety: plain values.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "vmm/export.h"
+
+namespace vmm {
+
+enum class EventKind {
+  guest_created,      // reason says why its home node was chosen
+  guest_destroyed,
+  guest_managed,      // the guest is registered with userfaultfd from now on
+  guest_native,       // the guest runs natively again
+  reclaimed,          // `bytes` left memory
+  memory_exhausted,   // faults wait: nothing more can be reclaimed
+  swap_write_failed,  // pages stay in memory; retried after swap_retry_timeout
+  swap_read_failed,   // one page is lost; its next reader gets SIGBUS
+  swap_recovered,     // writes succeed again
+  not_reclaimable,    // the kernel refuses to move the guest's pages (mlock, other protection)
+  fault_stalled,      // a fault thread makes no progress
+  overcommit_advice,  // the options go against the documents' advice
+};
+
+VMM_API const char* to_string(EventKind kind) noexcept;
+
+struct Event {
+  EventKind kind{};
+  std::chrono::nanoseconds time{};  // CLOCK_MONOTONIC, or the host's injected clock
+  std::string guest;                // name; empty = the host itself
+  std::uint64_t bytes = 0;
+  std::string mechanism;            // "swap", "placement", ...
+  std::string reason;
+};
+
+}  // namespace vmm

@@ -1,0 +1,59 @@
+// Host: the memory budget, the nodes, and the threads that keep the guests within it.
+//
+// Threads of a Host, all named and with every signal blocked: vmm-sched (scheduler and budget watch),
+// and per NUMA node vmm-fault/N (answers page faults) and vmm-work/N (reclaims).
+// Thread-safety: as for Guest. Destroying the Host ends its guests: their memory is unmapped and their
+// handles become inert. Calls in a child of fork() return Errc::forked_child.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+
+#include "vmm/capabilities.h"
+#include "vmm/event.h"
+#include "vmm/export.h"
+#include "vmm/guest.h"
+#include "vmm/options.h"
+#include "vmm/result.h"
+#include "vmm/stats.h"
+
+namespace vmm {
+
+class HostCore;
+
+class VMM_API Host {
+ public:
+  // Errors: EINVAL naming the option, its value and the remedy; ENOMEM; ENOTDIR, EACCES, EROFS for the
+  // swap directory; Errc::not_supported for a forced option the kernel lacks.
+  static Result<Host> create(const HostOptions& options);
+
+  Host() noexcept;
+  Host(Host&&) noexcept;
+  Host& operator=(Host&&) noexcept;
+  ~Host();
+
+  // Maps the guest's memory on its home node and makes its swap file (memory - reservation bytes).
+  // Errors: EINVAL naming the option; Errc::admission_refused (reservations exceed the budget, or no node
+  // of the affinity can hold it); ENOSPC, EFBIG, EACCES, EROFS (swap file); ENODEV (no such node); ENOMEM.
+  Result<Guest> create_guest(const GuestOptions& options);
+
+  // Called for every event, on the scheduler thread (with Scheduler::manual: in tick()). The callback may
+  // use guests and hosts, but may not destroy them or block for long. Replaces the former callback, and
+  // returns when the former is no longer running; not to be called from inside the callback.
+  void on_event(std::function<void(const Event&)> callback);
+
+  // One step of the scheduler at time `now` (monotonic). Only with Scheduler::manual, else EINVAL.
+  Result<void> tick(std::chrono::nanoseconds now);
+
+  HostStats stats() const;
+  const Capabilities& capabilities() const noexcept;
+
+  explicit operator bool() const noexcept { return core_ != nullptr; }
+
+ private:
+  explicit Host(std::shared_ptr<HostCore> core) noexcept;
+  std::shared_ptr<HostCore> core_;
+};
+
+}  // namespace vmm

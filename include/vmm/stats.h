@@ -1,0 +1,67 @@
+// Figures of a host and its guests: plain structs, bytes and nanoseconds.
+// Thread-safety: plain values, taken at one moment by Host::stats() and Guest::stats().
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace vmm {
+
+// Distribution of a duration, from a histogram with a resolution of about 6 %.
+struct LatencySummary {
+  std::uint64_t count = 0;
+  std::uint64_t p50_ns = 0;
+  std::uint64_t p99_ns = 0;
+  std::uint64_t max_ns = 0;
+};
+
+struct GuestStats {
+  std::string name;
+  // Bytes.
+  std::uint64_t memory = 0;       // size of the guest
+  std::uint64_t reservation = 0;
+  std::uint64_t limit = 0;        // 0 = none
+  std::uint64_t resident = 0;     // in memory: in place or in staging; zero pages filled ahead included
+  std::uint64_t staging = 0;      // part of `resident` that is isolated and not yet written
+  std::uint64_t swapped = 0;      // only in the swap file
+  std::uint64_t lost = 0;         // unreadable in the swap file
+  std::uint64_t pinned = 0;
+  std::uint64_t swap_file = 0;    // size of the swap file
+  std::uint64_t swapped_out = 0;  // since creation: pages that left memory (written, or clean with a kept slot)
+  std::uint64_t swap_written = 0; // since creation: bytes written to the swap file
+  std::uint64_t swapped_in = 0;   // since creation: read from the swap file and put in place
+  std::uint64_t metadata = 0;     // page table, slot table, run marks of this guest
+  // Counts since creation.
+  std::uint64_t faults = 0;
+  std::uint64_t fills = 0;        // faults answered with zeros
+  std::uint64_t rescues = 0;      // faults answered from staging
+  std::uint64_t swap_ins = 0;     // faults answered from the swap file
+  std::uint64_t swap_errors = 0;  // failed reads and writes of the swap file
+  std::uint64_t stalls = 0;       // faults that had to wait for free memory
+  std::uint64_t busy_pages = 0;   // pages that could not be isolated: pinned by a device, or shared by the kernel
+  std::uint64_t rejected_faults = 0;  // pages that were answered with an error because their bytes are lost
+  // From the event to the answer.
+  LatencySummary fill_latency, rescue_latency, swap_in_latency;
+  int home_node = -1;
+  unsigned attached_threads = 0;
+  std::uint64_t attached_cpu_ns = 0;  // CPU time used by the threads now attached, since they attached
+  bool managed = false;               // registered with userfaultfd
+  bool swap_failed = false;           // writes to the swap file fail; retried after swap_retry_timeout
+};
+
+struct HostStats {
+  // Bytes.
+  std::uint64_t memory = 0;    // the budget
+  std::uint64_t consumed = 0;  // guests' resident memory + overhead
+  std::uint64_t free = 0;      // memory - consumed, at least 0
+  std::uint64_t overhead = 0;  // metadata and buffers of the library
+  std::uint64_t reserved = 0;  // sum of the guests' reservations
+  std::uint64_t swapped = 0;
+  std::vector<GuestStats> guests;
+  std::vector<int> nodes;          // node ids as the kernel numbers them
+  std::string capability_level;    // "full", "baseline" ...
+  std::string swap_io;             // "io_uring" or "threads"
+};
+
+}  // namespace vmm

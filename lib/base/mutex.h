@@ -1,0 +1,90 @@
+// Mutex: std::mutex with a rank, annotated for clang's thread-safety analysis. A thread takes mutexes in
+// ascending rank only; a debug build (VMM_RANK_CHECKS) aborts on an inversion. docs/lock-order.md has the tree.
+// Thread-safety: it is one. Fault threads take no Mutex but those ranked kLeaf (see docs/lock-order.md).
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+
+#include "base/thread_annotations.h"
+
+namespace vmm::base {
+
+// Ascending: a holder of one may take only greater ones.
+enum class LockRank : int {
+  host_control = 10,  // create and destroy guests, configure
+  event_callback = 20,
+  guest_list = 30,    // the host's table of guests
+  worker = 40,        // requests to a worker
+  guest_control = 50, // one guest's seats and native/managed change
+  pins = 60,
+  slots = 70,         // a swap file's slot map
+  events = 80,        // the event queue
+  leaf = 90,          // I/O thread queue; never held across a syscall
+};
+
+#if defined(VMM_RANK_CHECKS)
+void rank_acquired(const void* mutex, LockRank rank) noexcept;
+void rank_released(const void* mutex) noexcept;
+#else
+inline void rank_acquired(const void*, LockRank) noexcept {}
+inline void rank_released(const void*) noexcept {}
+#endif
+
+class VMM_CAPABILITY("mutex") Mutex {
+ public:
+  explicit Mutex(LockRank rank) noexcept : rank_(rank) {}
+  Mutex(const Mutex&) = delete;
+  Mutex& operator=(const Mutex&) = delete;
+
+  void lock() VMM_ACQUIRE() {
+    rank_acquired(this, rank_);
+    mutex_.lock();
+  }
+  void unlock() VMM_RELEASE() {
+    mutex_.unlock();
+    rank_released(this);
+  }
+
+ private:
+  friend class CondVar;
+  std::mutex mutex_;
+  const LockRank rank_;
+};
+
+class VMM_SCOPED_CAPABILITY MutexLock {
+ public:
+  explicit MutexLock(Mutex& mutex) VMM_ACQUIRE(mutex) : mutex_(mutex) { mutex_.lock(); }
+  ~MutexLock() VMM_RELEASE() { mutex_.unlock(); }
+  MutexLock(const MutexLock&) = delete;
+  MutexLock& operator=(const MutexLock&) = delete;
+
+ private:
+  Mutex& mutex_;
+};
+
+// Condition variable for a Mutex. The caller holds the mutex before and after a wait.
+class CondVar {
+ public:
+  void wait(Mutex& mutex) VMM_REQUIRES(mutex) VMM_NO_THREAD_SAFETY_ANALYSIS {
+    std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
+    cv_.wait(lock);
+    lock.release();
+  }
+  template <class Rep, class Period>
+  bool wait_for(Mutex& mutex, std::chrono::duration<Rep, Period> d)
+      VMM_REQUIRES(mutex) VMM_NO_THREAD_SAFETY_ANALYSIS {
+    std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
+    const bool signalled = cv_.wait_for(lock, d) == std::cv_status::no_timeout;
+    lock.release();
+    return signalled;
+  }
+  void notify_one() noexcept { cv_.notify_one(); }
+  void notify_all() noexcept { cv_.notify_all(); }
+
+ private:
+  std::condition_variable cv_;
+};
+
+}  // namespace vmm::base
