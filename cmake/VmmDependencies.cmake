@@ -1,0 +1,11 @@
+# What the library itself needs. Everything comes from the system; nothing is downloaded.
+# libvmm-config.cmake.in repeats the part that a consumer needs.
+
+find_package(Threads REQUIRED)
+find_package(tl-expected REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(VMM_URING REQUIRED IMPORTED_TARGET liburing)
+pkg_check_modules(VMM_HWLOC REQUIRED IMPORTED_TARGET hwloc)
+pkg_check_modules(VMM_NUMA REQUIRED IMPORTED_TARGET numa)
+# Header only: included with XXH_INLINE_ALL, never linked.
+find_path(VMM_XXHASH_INCLUDE_DIR xxhash.h REQUIRED)

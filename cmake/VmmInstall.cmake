@@ -1,0 +1,28 @@
+# cmake --install: headers, libvmm.so, libvmm.a, the package libvmm and libvmm.pc.
+
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/libvmm")
+
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/vmm" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
+        FILES_MATCHING PATTERN "*.h")
+# Two export sets with one target name: the package loads the one the consumer asks for.
+install(TARGETS vmm EXPORT libvmm-shared-targets LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+install(TARGETS vmm_static EXPORT libvmm-static-targets ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+foreach(kind shared static)
+  install(EXPORT libvmm-${kind}-targets NAMESPACE libvmm:: DESTINATION "${package_dir}")
+endforeach()
+
+configure_package_config_file("${PROJECT_SOURCE_DIR}/cmake/libvmm-config.cmake.in"
+  "${PROJECT_BINARY_DIR}/libvmm-config.cmake" INSTALL_DESTINATION "${package_dir}")
+# Before 1.0 a minor version may break its users.
+write_basic_package_version_file("${PROJECT_BINARY_DIR}/libvmm-config-version.cmake" COMPATIBILITY SameMinorVersion)
+install(FILES "${PROJECT_BINARY_DIR}/libvmm-config.cmake" "${PROJECT_BINARY_DIR}/libvmm-config-version.cmake"
+        DESTINATION "${package_dir}")
+
+# Paths relative to the file itself, so that the installed tree can be moved.
+file(RELATIVE_PATH pc_prefix "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
+string(REGEX REPLACE "/$" "" pc_prefix "${pc_prefix}")
+configure_file("${PROJECT_SOURCE_DIR}/cmake/libvmm.pc.in" "${PROJECT_BINARY_DIR}/libvmm.pc" @ONLY)
+install(FILES "${PROJECT_BINARY_DIR}/libvmm.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")

@@ -1,0 +1,57 @@
+# The layers of lib/ as targets vmm_<layer>, and libvmm.so and libvmm.a made of them.
+# The list reads bottom-up: a layer sees itself and those before it. tests/layering checks the includes.
+
+set(VMM_LAYERS base policy os topology region sharing reclaim migrate host)
+set(VMM_NEEDS_os PkgConfig::VMM_URING PkgConfig::VMM_NUMA)
+set(VMM_NEEDS_topology PkgConfig::VMM_HWLOC)
+
+set(vmm_objects "")
+set(below "")
+foreach(layer IN LISTS VMM_LAYERS)
+  file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/lib/${layer}/*.cc")
+  if(sources)
+    add_library(vmm_${layer} OBJECT ${sources})
+    vmm_target_defaults(vmm_${layer})
+    set_target_properties(vmm_${layer} PROPERTIES
+      CXX_VISIBILITY_PRESET hidden
+      VISIBILITY_INLINES_HIDDEN ON)
+    target_include_directories(vmm_${layer}
+      PUBLIC "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/lib")
+    target_include_directories(vmm_${layer} SYSTEM PRIVATE "${VMM_XXHASH_INCLUDE_DIR}")
+    target_link_libraries(vmm_${layer} PUBLIC ${below} tl::expected Threads::Threads ${VMM_NEEDS_${layer}})
+    list(APPEND vmm_objects $<TARGET_OBJECTS:vmm_${layer}>)
+    list(APPEND below vmm_${layer})
+  endif()
+endforeach()
+
+add_library(vmm SHARED ${vmm_objects})
+add_library(vmm_static STATIC ${vmm_objects})
+add_library(libvmm::vmm ALIAS vmm)
+add_library(libvmm::vmm_static ALIAS vmm_static)
+
+foreach(target vmm vmm_static)
+  vmm_target_defaults(${target})
+  set_target_properties(${target} PROPERTIES OUTPUT_NAME vmm EXPORT_NAME vmm LINKER_LANGUAGE CXX)
+  target_include_directories(${target} PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_link_libraries(${target}
+    PUBLIC tl::expected
+    PRIVATE Threads::Threads PkgConfig::VMM_URING PkgConfig::VMM_NUMA PkgConfig::VMM_HWLOC)
+endforeach()
+
+set_target_properties(vmm PROPERTIES
+  VERSION ${PROJECT_VERSION}
+  SOVERSION ${PROJECT_VERSION_MAJOR}
+  LINK_DEPENDS "${PROJECT_SOURCE_DIR}/cmake/libvmm.map")
+target_link_options(vmm PRIVATE "LINKER:--version-script=${PROJECT_SOURCE_DIR}/cmake/libvmm.map")
+if(NOT VMM_SANITIZE)
+  target_link_options(vmm PRIVATE LINKER:--no-undefined)
+endif()
+
+# For tests and benchmarks: the static library together with the headers of lib/.
+add_library(vmm_internal INTERFACE)
+target_include_directories(vmm_internal INTERFACE "${PROJECT_SOURCE_DIR}/lib")
+target_include_directories(vmm_internal SYSTEM INTERFACE "${VMM_XXHASH_INCLUDE_DIR}")
+target_link_libraries(vmm_internal INTERFACE
+  vmm_static Threads::Threads PkgConfig::VMM_URING PkgConfig::VMM_NUMA PkgConfig::VMM_HWLOC)
