@@ -1,0 +1,27 @@
+// Which processors a thread may run on, and how much processor time it has used.
+// Thread-safety: every function may be called from any thread; they allocate.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "vmm/result.h"
+
+namespace vmm::os {
+
+// Kernel id of the calling thread.
+int current_tid() noexcept;
+
+// Processors that thread `tid` (0 = the calling thread) may run on, ascending. Machines with any number of
+// processors. Errors: ESRCH (no such thread), EPERM.
+Result<std::vector<int>> thread_affinity(int tid);
+
+// Lets thread `tid` (0 = the calling thread) run on `cpus` only; it is on one of them when this returns.
+// Errors: EINVAL (empty, negative, or none of them allowed by the cpuset), ESRCH, EPERM. On error nothing changed.
+Result<void> set_thread_affinity(int tid, const std::vector<int>& cpus);
+
+// Processor time, in nanoseconds, that thread `tid` (0 = the calling thread) of this process has used.
+// Errors: ESRCH (no such thread in this process).
+Result<std::uint64_t> thread_cpu_ns(int tid);
+
+}  // namespace vmm::os

@@ -1,0 +1,151 @@
+#include "os/affinity.h"
+
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <vector>
+
+#include "os/call.h"
+#include "os/thread.h"
+
+namespace vmm::os {
+namespace {
+
+// Fails one kind of call its first `times` times.
+class FailFirst final : public Interceptor {
+ public:
+  FailFirst(Call which, int error, int times) : which_(which), error_(error), left_(times) { set_interceptor(this); }
+  ~FailFirst() override { set_interceptor(nullptr); }
+  int before(Call which) noexcept override {
+    if (which != which_) return 0;
+    ++calls_;
+    return left_-- > 0 ? error_ : 0;
+  }
+  int calls() const { return calls_; }
+
+ private:
+  Call which_;
+  int error_;
+  int left_;
+  int calls_ = 0;
+};
+
+TEST(Affinity, GetAgreesWithTheKernelsOwnSet) {
+  cpu_set_t set;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof set, &set), 0) << "more than 1,024 processors";
+  const auto cpus = thread_affinity(0);
+  ASSERT_TRUE(cpus) << cpus.error().message();
+  EXPECT_EQ(static_cast<int>(cpus->size()), CPU_COUNT(&set));
+  for (const int cpu : *cpus) EXPECT_TRUE(CPU_ISSET(cpu, &set)) << cpu;
+  EXPECT_TRUE(std::is_sorted(cpus->begin(), cpus->end()));
+}
+
+TEST(Affinity, SetBindsAnotherThreadAndOnlyIt) {
+  const auto allowed = thread_affinity(0);
+  ASSERT_TRUE(allowed);
+  std::atomic<bool> bound{false};
+  std::atomic<int> ran_on{-1};
+  auto thread = Thread::start("bound", [&] {
+    bound.wait(false);
+    ran_on = ::sched_getcpu();
+  });
+  ASSERT_TRUE(thread);
+  const int last = allowed->back();
+  const auto set = set_thread_affinity(thread->tid(), {last});
+  ASSERT_TRUE(set) << set.error().message();
+  EXPECT_EQ(thread_affinity(thread->tid()).value(), std::vector<int>{last});
+  bound = true;
+  bound.notify_all();
+  thread->join();
+  EXPECT_EQ(ran_on.load(), last);
+  EXPECT_EQ(thread_affinity(0).value(), *allowed);
+}
+
+TEST(Affinity, RestoresWhatItFound) {
+  const auto before = thread_affinity(current_tid());
+  ASSERT_TRUE(before);
+  ASSERT_TRUE(set_thread_affinity(0, {before->front()}));
+  EXPECT_EQ(thread_affinity(0)->size(), 1U);
+  ASSERT_TRUE(set_thread_affinity(0, *before));
+  EXPECT_EQ(thread_affinity(0).value(), *before);
+}
+
+TEST(Affinity, AMaskThatIsTooShortGrows) {
+  const FailFirst many_processors(Call::sched_getaffinity, EINVAL, 3);
+  const auto cpus = thread_affinity(0);
+  ASSERT_TRUE(cpus) << cpus.error().message();
+  EXPECT_FALSE(cpus->empty());
+  EXPECT_EQ(many_processors.calls(), 4);
+}
+
+TEST(Affinity, AKernelThatAlwaysSaysEinvalIsAnError) {
+  const FailFirst always(Call::sched_getaffinity, EINVAL, 1000);
+  const auto cpus = thread_affinity(0);
+  ASSERT_FALSE(cpus);
+  EXPECT_EQ(cpus.error().code.value(), EINVAL);
+}
+
+TEST(Affinity, BadInputIsAnErrorThatNamesIt) {
+  const auto before = thread_affinity(0).value();
+  struct Case {
+    const char* name;
+    int tid;
+    std::vector<int> cpus;
+    int error;
+    const char* names;
+  };
+  const int no_thread = 0x3fffffff;
+  for (const Case& c : {Case{"none", 0, {}, EINVAL, "none"}, Case{"negative", 0, {-1}, EINVAL, "-1"},
+                        Case{"beyond every machine", 0, {1 << 30}, EINVAL, "1073741824"},
+                        Case{"not in this machine", 0, {65000}, EINVAL, "65000"},
+                        Case{"no such thread", no_thread, before, ESRCH, "1073741823"}}) {
+    const auto result = set_thread_affinity(c.tid, c.cpus);
+    ASSERT_FALSE(result) << c.name;
+    EXPECT_EQ(result.error().code.value(), c.error) << c.name;
+    EXPECT_NE(result.error().operation.find(c.names), std::string::npos) << c.name << ": " << result.error().operation;
+    EXPECT_FALSE(result.error().remedy.empty()) << c.name;
+  }
+  EXPECT_EQ(thread_affinity(0).value(), before);
+  EXPECT_EQ(thread_affinity(no_thread).error().code.value(), ESRCH);
+}
+
+TEST(Affinity, AFailureOfTheKernelIsPassedOn) {
+  const FailFirst failing(Call::sched_setaffinity, EPERM, 1);
+  const auto result = set_thread_affinity(0, {0});
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code.value(), EPERM);
+}
+
+TEST(Affinity, ProcessorTimeGrowsWithWorkAndIsReadableFromOutside) {
+  std::atomic<int> phase{0};
+  auto thread = Thread::start("busy", [&] {
+    volatile unsigned long sum = 0;
+    for (unsigned long i = 0; i < 20'000'000; ++i) sum = sum + i;
+    phase = 1;
+    phase.notify_all();
+    phase.wait(1);
+  });
+  ASSERT_TRUE(thread);
+  phase.wait(0);
+  const auto outside = thread_cpu_ns(thread->tid());
+  ASSERT_TRUE(outside) << outside.error().message();
+  EXPECT_GT(*outside, 1'000'000U);
+  const auto own = thread_cpu_ns(0);
+  ASSERT_TRUE(own);
+  EXPECT_LE(*own, thread_cpu_ns(current_tid()).value());
+  phase = 2;
+  phase.notify_all();
+  thread->join();
+  EXPECT_EQ(thread_cpu_ns(-5).error().code.value(), ESRCH);
+  // A thread of another process; the first process of a container sees no parent.
+  if (::getppid() > 0) {
+    EXPECT_EQ(thread_cpu_ns(::getppid()).error().code.value(), ESRCH);
+  }
+}
+
+}  // namespace
+}  // namespace vmm::os
