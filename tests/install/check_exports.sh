@@ -1,0 +1,31 @@
+#!/bin/bash
+# Checks that a shared library exports names of the public namespace vmm and nothing else, under the given SONAME.
+#   check_exports.sh <libvmm.so> <soname>
+set -euo pipefail
+
+library=$1 soname=$2
+names=$(nm -D --defined-only --format=posix "$library" | cut -d' ' -f1 | sed 's/@.*//')
+bad=$(grep -vE '^_Z(NK?3vmm|T[ISV]N3vmm)' <<< "$names" || true)
+# vmm::Host yes, vmm::os::File no.
+bad+=$(grep -E '^_Z(T[ISV])?NK?3vmm(4base|6policy|2os|8topology|6region|7sharing|7reclaim|7migrate|4host|8internal)[0-9]' \
+  <<< "$names" || true)
+if [[ -n $bad ]]; then
+  echo "$library exports names that are not of the public namespace vmm:"
+  c++filt <<< "$bad"
+  exit 1
+fi
+if ! grep -q '^_ZN3vmm14error_categoryEv$' <<< "$names"; then
+  echo "$library does not export vmm::error_category()"
+  exit 1
+fi
+if ! readelf -d "$library" | grep -qF "Library soname: [$soname]"; then
+  echo "$library: the SONAME is not $soname:"
+  readelf -d "$library" | grep SONAME || echo "it has none"
+  exit 1
+fi
+# libnuma, liburing and hwloc are for the library; a jemalloc here would replace the program's malloc.
+if readelf -d "$library" | grep NEEDED | grep -q jemalloc; then
+  echo "$library needs jemalloc"
+  exit 1
+fi
+echo "$(wc -l <<< "$names") names, all public"
