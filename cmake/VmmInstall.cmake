@@ -1,6 +1,5 @@
 # cmake --install: headers, libvmm.so, libvmm.a, the package libvmm and libvmm.pc.
 
-include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/libvmm")
