@@ -1,0 +1,119 @@
+#include "os/mapping.h"
+
+#include <cerrno>
+#include <string>
+#include <numaif.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <utility>
+
+#include "base/error.h"
+#include "os/call.h"
+#include "os/kernel_abi.h"
+#include "vmm/units.h"
+
+namespace vmm::os {
+namespace {
+
+int advise(void* start, std::uint64_t bytes, int advice) noexcept {
+  return call(Call::madvise, [&] { return ::madvise(start, bytes, advice); }) == 0 ? 0 : errno;
+}
+
+tl::unexpected<Error> mmap_failed(std::uint64_t bytes) {
+  const int error = errno;
+  return base::fail_errno(error, "mmap of " + std::to_string(bytes) + " bytes",
+                          "lower the size, or raise RLIMIT_AS, vm.max_map_count or vm.overcommit_memory");
+}
+
+}  // namespace
+
+Mapping::Mapping(Mapping&& other) noexcept
+    : base_(std::exchange(other.base_, nullptr)),
+      mapped_(std::exchange(other.mapped_, 0)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
+
+Mapping& Mapping::operator=(Mapping&& other) noexcept {
+  if (this != &other) {
+    reset();
+    base_ = std::exchange(other.base_, nullptr);
+    mapped_ = std::exchange(other.mapped_, 0);
+    data_ = std::exchange(other.data_, nullptr);
+    size_ = std::exchange(other.size_, 0);
+  }
+  return *this;
+}
+
+Mapping::~Mapping() { reset(); }
+
+void Mapping::reset() noexcept {
+  if (base_ != nullptr) call(Call::munmap, [&] { return ::munmap(base_, mapped_); });
+  base_ = nullptr;
+}
+
+Result<Mapping> Mapping::anonymous(std::uint64_t bytes) {
+  void* p = call(Call::mmap, [&] {
+    return ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  });
+  if (p == MAP_FAILED) return mmap_failed(bytes);
+  auto* start = static_cast<std::byte*>(p);
+  return Mapping(start, bytes, start, bytes);
+}
+
+Result<Mapping> Mapping::guarded(std::uint64_t bytes) {
+  const std::uint64_t total = bytes + 3 * kHugePageSize;
+  if (total < bytes) {
+    errno = ENOMEM;
+    return mmap_failed(bytes);
+  }
+  void* p = call(Call::mmap, [&] {
+    return ::mmap(nullptr, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  });
+  if (p == MAP_FAILED) return mmap_failed(bytes);
+  auto* base = static_cast<std::byte*>(p);
+  const auto address = reinterpret_cast<std::uintptr_t>(base) + kHugePageSize;
+  auto* data = base + kHugePageSize + (kHugePageSize - address % kHugePageSize) % kHugePageSize;
+  Mapping mapping(base, total, data, bytes);
+  if (call(Call::mprotect, [&] { return ::mprotect(data, bytes, PROT_READ | PROT_WRITE); }) != 0)
+    return mmap_failed(bytes);
+  return mapping;
+}
+
+int drop_pages(void* start, std::uint64_t bytes) noexcept {
+  const int error = advise(start, bytes, MADV_DONTNEED);
+  return error == EINVAL ? advise(start, bytes, MADV_DONTNEED_LOCKED) : error;
+}
+
+int make_inaccessible(void* start, std::uint64_t bytes) noexcept {
+  return call(Call::mprotect, [&] { return ::mprotect(start, bytes, PROT_NONE); }) == 0 ? 0 : errno;
+}
+
+int advise_huge_pages(void* start, std::uint64_t bytes, bool use) noexcept {
+  return advise(start, bytes, use ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
+int keep_from_children(void* start, std::uint64_t bytes) noexcept { return advise(start, bytes, MADV_DONTFORK); }
+
+int wipe_in_children(void* start, std::uint64_t bytes) noexcept { return advise(start, bytes, MADV_WIPEONFORK); }
+
+int exclude_from_core_dumps(void* start, std::uint64_t bytes) noexcept { return advise(start, bytes, MADV_DONTDUMP); }
+
+int bind_to_node(void* start, std::uint64_t bytes, int node, NodePolicy policy) noexcept {
+  if (node < 0) return EINVAL;
+  constexpr std::size_t kBits = 8 * sizeof(unsigned long);
+  // The kernel wants one bit more than the highest node; 1,024 is its own maximum (MAX_NUMNODES).
+  unsigned long mask[1024 / kBits] = {};
+  if (node >= 1024) return ENODEV;
+  mask[static_cast<std::size_t>(node) / kBits] = 1UL << (static_cast<std::size_t>(node) % kBits);
+  const int mode = policy == NodePolicy::bound ? MPOL_BIND : MPOL_PREFERRED;
+  return call(Call::mbind, [&] { return ::mbind(start, bytes, mode, mask, 1025, 0); }) == 0 ? 0 : errno;
+}
+
+int collapse_huge_page(void* start) noexcept { return advise(start, kHugePageSize, MADV_COLLAPSE); }
+
+int name_range(void* start, std::uint64_t bytes, const char* name) noexcept {
+  return call(Call::prctl, [&] { return ::prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, start, bytes, name); }) == 0 ? 0
+                                                                                                          : errno;
+}
+
+}  // namespace vmm::os

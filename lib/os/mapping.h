@@ -1,0 +1,59 @@
+// Mapping: an anonymous private mapping that ends with its owner, and what is done to memory ranges.
+// Thread-safety: a Mapping belongs to one thread at a time; the free functions may be called from any
+// thread, fault threads included: they return an errno (0 = done) and allocate nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "vmm/result.h"
+
+namespace vmm::os {
+
+class Mapping {
+ public:
+  Mapping() noexcept = default;
+  Mapping(Mapping&& other) noexcept;
+  Mapping& operator=(Mapping&& other) noexcept;
+  ~Mapping();
+
+  // Readable, writable, zero; costs memory only where touched. Errors: ENOMEM and other errnos of mmap.
+  static Result<Mapping> anonymous(std::uint64_t bytes);
+
+  // As anonymous(), aligned to kHugePageSize, with an inaccessible guard of kHugePageSize on both sides.
+  static Result<Mapping> guarded(std::uint64_t bytes);
+
+  std::byte* data() const noexcept { return data_; }
+  std::uint64_t size() const noexcept { return size_; }
+
+ private:
+  Mapping(std::byte* base, std::uint64_t mapped, std::byte* data, std::uint64_t size) noexcept
+      : base_(base), mapped_(mapped), data_(data), size_(size) {}
+  void reset() noexcept;
+
+  std::byte* base_ = nullptr;  // what munmap gets: guards included
+  std::uint64_t mapped_ = 0;
+  std::byte* data_ = nullptr;
+  std::uint64_t size_ = 0;
+};
+
+// Where new pages of a range come from.
+enum class NodePolicy { preferred, bound };
+
+// Drops the pages of the range; mlocked ranges too (MADV_DONTNEED_LOCKED, Linux >= 5.18).
+int drop_pages(void* start, std::uint64_t bytes) noexcept;
+// Nothing can touch the range any more: SIGSEGV.
+int make_inaccessible(void* start, std::uint64_t bytes) noexcept;
+int advise_huge_pages(void* start, std::uint64_t bytes, bool use) noexcept;
+// The child of a fork() does not get the range.
+int keep_from_children(void* start, std::uint64_t bytes) noexcept;
+// A child of fork() sees zeros in the range.
+int wipe_in_children(void* start, std::uint64_t bytes) noexcept;
+int exclude_from_core_dumps(void* start, std::uint64_t bytes) noexcept;
+int bind_to_node(void* start, std::uint64_t bytes, int node, NodePolicy policy) noexcept;
+// Makes a huge page of 512 resident pages again (MADV_COLLAPSE, Linux >= 6.1).
+int collapse_huge_page(void* start) noexcept;
+// Shows `name` in /proc/self/maps (kernels with CONFIG_ANON_VMA_NAME; elsewhere an errno to ignore).
+int name_range(void* start, std::uint64_t bytes, const char* name) noexcept;
+
+}  // namespace vmm::os

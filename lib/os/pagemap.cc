@@ -1,0 +1,128 @@
+#include "os/pagemap.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "os/call.h"
+#include "os/kernel_abi.h"
+#include "vmm/units.h"
+
+namespace vmm::os {
+namespace {
+
+constexpr std::uint64_t kAll =
+    PAGE_IS_WRITTEN | PAGE_IS_FILE | PAGE_IS_PRESENT | PAGE_IS_SWAPPED | PAGE_IS_PFNZERO | PAGE_IS_HUGE;
+
+std::uint8_t from_categories(std::uint64_t categories) noexcept {
+  const auto bit = [&](std::uint64_t category, std::uint8_t flag) -> std::uint8_t {
+    return (categories & category) != 0 ? flag : std::uint8_t{0};
+  };
+  if ((categories & (PAGE_IS_PRESENT | PAGE_IS_SWAPPED)) == 0) return 0;
+  return static_cast<std::uint8_t>(bit(PAGE_IS_PRESENT, kPresent) | bit(PAGE_IS_SWAPPED, kSwapped) |
+                                   bit(PAGE_IS_WRITTEN, kWritten) | bit(PAGE_IS_FILE, kFile) |
+                                   bit(PAGE_IS_PFNZERO, kZero) | bit(PAGE_IS_HUGE, kHuge));
+}
+
+std::uint8_t from_pagemap(std::uint64_t entry) noexcept {
+  const bool present = (entry >> 63) & 1, swapped = (entry >> 62) & 1, file = (entry >> 61) & 1;
+  const bool protected_ = (entry >> 57) & 1;
+  // A marker shows as "swapped" with the write-protect bit and no swap offset behind it.
+  if (!present && protected_ && (!swapped || (entry & ((1ULL << 55) - 1)) == 0)) return kMarker;
+  if (!present && !swapped) return 0;
+  return static_cast<std::uint8_t>((present ? kPresent : 0) | (swapped ? kSwapped : 0) | (protected_ ? 0 : kWritten) |
+                                   (file ? kFile : 0));
+}
+
+}  // namespace
+
+Result<Pagemap> Pagemap::open(bool scan) {
+  const int fd = call(Call::pagemap_open, [] { return ::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC); });
+  if (fd < 0) return base::fail_errno(errno, "open(\"/proc/self/pagemap\")", "mount /proc, or raise RLIMIT_NOFILE");
+  Pagemap p;
+  p.fd_ = FileDescriptor(fd);
+  p.scan_ = scan;
+  return p;
+}
+
+int Pagemap::bits(const void* start, std::uint64_t pages, std::uint8_t* bits) const noexcept {
+  return scan_ ? scan_bits(start, pages, bits) : bits_from_pagemap(start, pages, bits);
+}
+
+int Pagemap::scan_bits(const void* start, std::uint64_t pages, std::uint8_t* bits) const noexcept {
+  std::memset(bits, 0, pages);
+  const auto first = reinterpret_cast<std::uintptr_t>(start);
+  std::array<page_region, 64> regions;
+  pm_scan_arg a{};
+  a.size = sizeof a;
+  a.start = first;
+  a.end = first + pages * kPageSize;
+  a.vec = reinterpret_cast<std::uintptr_t>(regions.data());
+  a.vec_len = regions.size();
+  a.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED;
+  a.return_mask = kAll;
+  while (a.start < a.end) {
+    a.walk_end = 0;
+    const auto found = call(Call::pagemap_scan, [&] { return ::ioctl(fd_.get(), PAGEMAP_SCAN, &a); });
+    if (found < 0) {
+      if (errno == EINTR) continue;
+      return errno;
+    }
+    for (int r = 0; r < found; ++r) {
+      const auto& region = regions[static_cast<std::size_t>(r)];
+      std::memset(bits + (region.start - first) / kPageSize, from_categories(region.categories),
+                  (region.end - region.start) / kPageSize);
+    }
+    if (a.walk_end <= a.start) break;
+    a.start = a.walk_end;
+  }
+  return 0;
+}
+
+int Pagemap::bits_from_pagemap(const void* start, std::uint64_t pages, std::uint8_t* bits) const noexcept {
+  const auto first = reinterpret_cast<std::uintptr_t>(start) / kPageSize;
+  std::array<std::uint64_t, 64> entries;
+  for (std::uint64_t done = 0; done < pages;) {
+    const auto count = std::min<std::uint64_t>(entries.size(), pages - done);
+    const auto got = call(Call::pagemap_read, [&] {
+      return ::pread(fd_.get(), entries.data(), count * 8, static_cast<off_t>((first + done) * 8));
+    });
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 8) return got < 0 ? errno : EIO;
+    const auto read = static_cast<std::uint64_t>(got) / 8;
+    for (std::uint64_t i = 0; i < read; ++i) bits[done + i] = from_pagemap(entries[i]);
+    done += read;
+  }
+  return 0;
+}
+
+int Pagemap::arm_written(const void* start, std::uint64_t pages) const noexcept {
+  if (!scan_) return ENOTTY;
+  std::array<page_region, 64> regions;
+  pm_scan_arg a{};
+  a.size = sizeof a;
+  a.flags = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC;
+  a.start = reinterpret_cast<std::uintptr_t>(start);
+  a.end = a.start + pages * kPageSize;
+  a.vec = reinterpret_cast<std::uintptr_t>(regions.data());
+  a.vec_len = regions.size();
+  a.category_mask = PAGE_IS_WRITTEN | PAGE_IS_PRESENT;
+  a.return_mask = PAGE_IS_WRITTEN;
+  while (a.start < a.end) {
+    a.walk_end = 0;
+    if (call(Call::pagemap_scan, [&] { return ::ioctl(fd_.get(), PAGEMAP_SCAN, &a); }) < 0) {
+      if (errno == EINTR) continue;
+      return errno;
+    }
+    if (a.walk_end <= a.start) break;
+    a.start = a.walk_end;
+  }
+  return 0;
+}
+
+}  // namespace vmm::os

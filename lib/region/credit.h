@@ -1,0 +1,73 @@
+// Credit: the host's memory budget as a counter of pages. Every page that is put into a guest takes credit
+// first, so that a managed guest can never push the host over its budget.
+// Thread-safety: every function may be called from any thread, fault threads included; lock-free.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace vmm::region {
+
+// Told when credit comes back while somebody waits for it.
+class CreditWaiter {
+ public:
+  virtual ~CreditWaiter() = default;
+  virtual void credit_returned() noexcept = 0;
+};
+
+class Credit {
+ public:
+  explicit Credit(std::uint64_t budget_pages) noexcept : budget_(static_cast<std::int64_t>(budget_pages)) {}
+
+  std::uint64_t budget() const noexcept { return static_cast<std::uint64_t>(budget_); }
+  // Pages consumed: charged, and the estimate of what native guests hold.
+  std::uint64_t consumed() const noexcept {
+    const auto c = charged_.load(std::memory_order_relaxed) + native_.load(std::memory_order_relaxed);
+    return c > 0 ? static_cast<std::uint64_t>(c) : 0;
+  }
+  std::uint64_t free() const noexcept {
+    const auto c = consumed();
+    return c < budget() ? budget() - c : 0;
+  }
+  std::uint64_t charged() const noexcept {
+    return static_cast<std::uint64_t>(charged_.load(std::memory_order_relaxed));
+  }
+
+  // Takes credit for that many pages, or nothing.
+  bool try_charge(std::uint64_t pages) noexcept {
+    const auto n = static_cast<std::int64_t>(pages);
+    const auto limit = budget_ - native_.load(std::memory_order_relaxed);
+    if (charged_.fetch_add(n, std::memory_order_acq_rel) + n <= limit) return true;
+    charged_.fetch_sub(n, std::memory_order_acq_rel);
+    return false;
+  }
+  // Charges what is in memory already (adoption, buffers): may exceed the budget.
+  void charge(std::uint64_t pages) noexcept {
+    charged_.fetch_add(static_cast<std::int64_t>(pages), std::memory_order_acq_rel);
+  }
+  void release(std::uint64_t pages) noexcept {
+    if (pages == 0) return;
+    charged_.fetch_sub(static_cast<std::int64_t>(pages), std::memory_order_acq_rel);
+    if (waiting_.exchange(0, std::memory_order_acq_rel) != 0 && waiter_ != nullptr) waiter_->credit_returned();
+  }
+  // What guests that are not managed hold, as last measured.
+  void set_native(std::uint64_t pages) noexcept {
+    native_.store(static_cast<std::int64_t>(pages), std::memory_order_relaxed);
+    if (waiting_.exchange(0, std::memory_order_acq_rel) != 0 && waiter_ != nullptr) waiter_->credit_returned();
+  }
+
+  // A fault thread waits for credit; it must try once more after this.
+  void announce_wait() noexcept { waiting_.exchange(1, std::memory_order_acq_rel); }
+  bool somebody_waits() const noexcept { return waiting_.load(std::memory_order_relaxed) != 0; }
+  // Set once, before the first guest.
+  void set_waiter(CreditWaiter* waiter) noexcept { waiter_ = waiter; }
+
+ private:
+  const std::int64_t budget_;
+  std::atomic<std::int64_t> charged_{0};
+  std::atomic<std::int64_t> native_{0};
+  std::atomic<std::uint32_t> waiting_{0};
+  CreditWaiter* waiter_ = nullptr;
+};
+
+}  // namespace vmm::region

@@ -1,0 +1,107 @@
+// The life of a guest page: its states, which may follow which, and the 64-bit word that holds it.
+//
+//             first touch / fill                 take                     write done
+//   native ----------------------> resident <----------> isolated ----------------------> swapped
+//     |  adopt (already present)      |   ^     rescue       |  all zeros                   |  |
+//     |                               |   |                  v                              |  | unreadable
+//     +--------- discard ---------> empty +---- fill ----- empty <-------- discard ---------+  v
+//                                     ^                                                       lost
+//                                     +------------------------- discard ----------------------+
+//
+// Every page has exactly one home:
+//   native      the kernel's: resident or untouched. All pages of a guest that is not managed; in a managed
+//               guest, pages that nobody has touched. Leaves: fault service, adoption, discard.
+//   resident    in place, managed. Leaves: worker (take), discard, and the guest's return to native.
+//   isolated    in staging, the source is missing. Leaves: fault service (rescue), worker (write), discard.
+//   shared      a frame of a node's frame store.       compressed  in the compression cache.
+//   swapped     a slot of the guest's swap file. Leaves: fault service (swap-in), discard.
+//   ballooned   nowhere; a touch supplies zeros and shrinks the balloon.
+//   empty       nowhere: untouched, discarded or a dropped zero page; a touch supplies zeros.
+//   lost        nowhere: its slot could not be read; a touch gets SIGBUS. Leaves: discard.
+// Who changes a word holds its lock bit; nobody waits for I/O while holding it but the fault service, whose
+// reads hold the words of the pages they bring.
+#pragma once
+
+#include <cstdint>
+
+namespace vmm::region {
+
+enum class PageState : std::uint8_t {
+  native,
+  resident,
+  isolated,
+  shared,
+  compressed,
+  swapped,
+  ballooned,
+  empty,
+  lost,
+};
+
+constexpr bool may_become(PageState from, PageState to) noexcept {
+  using enum PageState;
+  if (from == to) return true;
+  switch (from) {
+    case native: return to == resident || to == empty;
+    case resident: return to == isolated || to == empty || to == native;
+    case isolated:
+      return to == resident || to == swapped || to == empty || to == shared || to == compressed || to == ballooned;
+    case shared: return to == resident || to == empty || to == isolated;
+    case compressed: return to == resident || to == swapped || to == empty || to == lost;
+    case swapped: return to == resident || to == empty || to == lost;
+    case ballooned: return to == resident || to == empty;
+    case empty: return to == resident || to == native || to == ballooned;
+    case lost: return to == empty;
+  }
+  return false;
+}
+
+static_assert(!may_become(PageState::native, PageState::isolated), "only managed pages leave their place");
+static_assert(!may_become(PageState::resident, PageState::swapped), "a page is isolated before it is written");
+static_assert(!may_become(PageState::swapped, PageState::isolated));
+static_assert(!may_become(PageState::lost, PageState::resident), "lost bytes do not come back as zeros");
+
+// Bits 0-3 state, 4 lock, 5 pinned, 6 writing, 7 has_slot, 8-47 slot, 48-63 generation.
+class PageWord {
+ public:
+  constexpr PageWord() noexcept = default;
+  constexpr explicit PageWord(std::uint64_t raw) noexcept : raw_(raw) {}
+
+  constexpr std::uint64_t raw() const noexcept { return raw_; }
+  constexpr PageState state() const noexcept { return static_cast<PageState>(raw_ & 0xf); }
+  constexpr bool locked() const noexcept { return (raw_ & kLocked) != 0; }
+  // A Pin covers the page.
+  constexpr bool pinned() const noexcept { return (raw_ & kPinned) != 0; }
+  // Staging holds bytes of this page that are being written to the swap file. Stays set when the page is
+  // rescued meanwhile, and keeps it from being taken again until the write has ended.
+  constexpr bool writing() const noexcept { return (raw_ & kWriting) != 0; }
+  // slot() holds, or may hold, the page's bytes: always when swapped; otherwise if it was not written since.
+  constexpr bool has_slot() const noexcept { return (raw_ & kHasSlot) != 0; }
+  constexpr std::uint64_t slot() const noexcept { return (raw_ >> 8) & kSlotMask; }
+  // Counts the page's writes to the swap file; part of the slot's checksum.
+  constexpr std::uint16_t generation() const noexcept { return static_cast<std::uint16_t>(raw_ >> 48); }
+
+  constexpr PageWord with_state(PageState s) const noexcept {
+    return PageWord((raw_ & ~0xfULL) | static_cast<std::uint64_t>(s));
+  }
+  constexpr PageWord with_lock(bool on) const noexcept { return with(kLocked, on); }
+  constexpr PageWord with_pin(bool on) const noexcept { return with(kPinned, on); }
+  constexpr PageWord with_writing(bool on) const noexcept { return with(kWriting, on); }
+  constexpr PageWord with_slot(std::uint64_t slot) const noexcept {
+    return PageWord((raw_ & ~(kSlotMask << 8)) | (slot & kSlotMask) << 8 | kHasSlot);
+  }
+  constexpr PageWord without_slot() const noexcept { return PageWord(raw_ & ~((kSlotMask << 8) | kHasSlot)); }
+  constexpr PageWord with_generation(std::uint16_t g) const noexcept {
+    return PageWord((raw_ & ~(0xffffULL << 48)) | static_cast<std::uint64_t>(g) << 48);
+  }
+
+ private:
+  static constexpr std::uint64_t kLocked = 1 << 4, kPinned = 1 << 5, kWriting = 1 << 6, kHasSlot = 1 << 7;
+  static constexpr std::uint64_t kSlotMask = (1ULL << 40) - 1;
+  constexpr PageWord with(std::uint64_t bit, bool on) const noexcept {
+    return PageWord(on ? raw_ | bit : raw_ & ~bit);
+  }
+  std::uint64_t raw_ = 0;
+};
+
+}  // namespace vmm::region

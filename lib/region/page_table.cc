@@ -1,0 +1,46 @@
+#include "region/page_table.h"
+
+#include <thread>
+#include <utility>
+
+#include "base/check.h"
+
+namespace vmm::region {
+
+Result<PageTable> PageTable::create(std::uint64_t pages) {
+  auto memory = os::Mapping::anonymous(pages * sizeof(std::uint64_t));
+  if (!memory) return tl::unexpected(memory.error());
+  // Zeroed memory is a table of native pages; lock-free 64-bit atomics have the layout of the integer.
+  static_assert(std::atomic<std::uint64_t>::is_always_lock_free && sizeof(std::atomic<std::uint64_t>) == 8);
+  PageTable table;
+  table.memory_ = std::move(*memory);
+  table.words_ = reinterpret_cast<std::atomic<std::uint64_t>*>(table.memory_.data());
+  table.pages_ = pages;
+  return table;
+}
+
+PageTable::PageTable(PageTable&& other) noexcept { *this = std::move(other); }
+
+PageTable& PageTable::operator=(PageTable&& other) noexcept {
+  memory_ = std::move(other.memory_);
+  words_ = std::exchange(other.words_, nullptr);
+  pages_ = std::exchange(other.pages_, 0);
+  bell_ = std::exchange(other.bell_, nullptr);
+  return *this;
+}
+
+PageWord PageTable::lock(std::uint64_t page) noexcept {
+  for (int spins = 0;; ++spins) {
+    if (auto word = try_lock(page)) return *word;
+    if (spins > 64) std::this_thread::yield();
+  }
+}
+
+void PageTable::unlock(std::uint64_t page, PageWord word) noexcept {
+  const PageWord old(words_[page].load(std::memory_order_relaxed));
+  VMM_CHECK(old.locked());
+  if (!may_become(old.state(), word.state())) VMM_CHECK_EQ(old.state(), word.state());
+  words_[page].store(word.with_lock(false).raw(), std::memory_order_release);
+}
+
+}  // namespace vmm::region
