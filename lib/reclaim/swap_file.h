@@ -14,7 +14,7 @@ namespace vmm::reclaim {
 
 struct SwapFileOptions {
   std::string directory;
-  std::string guest_name;  // for the name of a kept file, and for messages
+  std::string guest_name;   // for the name of a kept file, and for messages
   std::uint64_t bytes = 0;  // a multiple of kPageSize
   bool persist = false;     // named <directory>/<guest_name>.<pid>.vswp and kept
 };
