@@ -7,7 +7,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 
 #include "base/mutex.h"
 #include "os/mapping.h"
@@ -54,16 +53,21 @@ class SlotMap {
   SlotMap(os::Mapping mapping, std::uint64_t slots) noexcept;
 
   bool used_locked(std::uint64_t slot) const noexcept VMM_REQUIRES(mutex_);
+  // First free slot at or after `from`; slots_ if there is none.
   std::uint64_t next_free_locked(std::uint64_t from) const noexcept VMM_REQUIRES(mutex_);
-  std::uint64_t run_end_locked(std::uint64_t from, std::uint64_t limit) const noexcept VMM_REQUIRES(mutex_);
+  // The free run that begins at the free slot `first`, cut to `want`.
+  SlotRun run_at_locked(std::uint64_t first, std::uint32_t want) const noexcept VMM_REQUIRES(mutex_);
   SlotRun search_locked(std::uint32_t want) const noexcept VMM_REQUIRES(mutex_);
+  // Changes slots that are all in the other state.
   void mark_locked(std::uint64_t first, std::uint64_t count, bool used) noexcept VMM_REQUIRES(mutex_);
 
-  const std::uint64_t slots_;
-  os::Mapping mapping_;                         // holds the three arrays below
-  const std::span<std::uint64_t> checksums_;    // atomic access only
-  const std::span<std::uint64_t> used_ VMM_PT_GUARDED_BY(mutex_);  // bit set: slot used (or past the end)
-  const std::span<std::uint64_t> full_ VMM_PT_GUARDED_BY(mutex_);  // bit set: that word of used_ is all ones
+  std::uint64_t words() const noexcept { return (slots_ + 63) / 64; }
+
+  std::uint64_t slots_;                            // constant
+  os::Mapping mapping_;                            // holds the three arrays below
+  std::uint64_t* checksums_;                       // constant pointer; atomic access only
+  std::uint64_t* used_ VMM_PT_GUARDED_BY(mutex_);  // a bit a slot: used, or past the end
+  std::uint64_t* full_ VMM_PT_GUARDED_BY(mutex_);  // a bit a word of used_: all ones, or past the end
   std::atomic<std::uint64_t> in_use_{0};
   base::Mutex mutex_{base::LockRank::slots};
   std::uint64_t cursor_ VMM_GUARDED_BY(mutex_) = 0;  // where the next search begins

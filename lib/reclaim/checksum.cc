@@ -1,0 +1,37 @@
+#include "reclaim/checksum.h"
+
+#include <cstring>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "vmm/units.h"
+
+namespace vmm::reclaim {
+namespace {
+
+// Finalizer of splitmix64 (Steele, Lea & Flood 2014): a bijection.
+std::uint64_t mix(std::uint64_t z) noexcept {
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+  return z ^ (z >> 31);
+}
+
+}  // namespace
+
+std::uint64_t page_checksum(std::uint64_t secret, std::uint64_t guest, std::uint64_t page, std::uint16_t generation,
+                            const std::byte* bytes) noexcept {
+  // Each step is a bijection of what it adds: within a guest, pages and generations never share a seed.
+  constexpr int kGenerationBits = 16;
+  const std::uint64_t seed = mix(mix(secret ^ mix(guest)) ^ (page << kGenerationBits | generation));
+  return XXH3_64bits_withSeed(bytes, kPageSize, seed);
+}
+
+bool is_zero_page(const std::byte* bytes) noexcept {
+  // If the first word is zero and each byte equals the one a word before it, all are zero.
+  std::uint64_t first = 0;
+  std::memcpy(&first, bytes, sizeof first);
+  return first == 0 && std::memcmp(bytes, bytes + sizeof first, kPageSize - sizeof first) == 0;
+}
+
+}  // namespace vmm::reclaim
