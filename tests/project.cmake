@@ -11,6 +11,6 @@ if(NOT VMM_SANITIZE)
     COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/install/check_exports.sh" $<TARGET_FILE:vmm> $<TARGET_SONAME_FILE_NAME:vmm>)
   add_test(NAME install.consumer
     COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/install/install_test.sh" "${CMAKE_COMMAND}" "${PROJECT_BINARY_DIR}"
-            "${PROJECT_SOURCE_DIR}" "${CMAKE_CXX_COMPILER}")
+            "${PROJECT_SOURCE_DIR}" "${CMAKE_CXX_COMPILER}" "${CMAKE_GENERATOR}")
   set_tests_properties(exports install.consumer PROPERTIES LABELS project RESOURCE_LOCK build_tree TIMEOUT 600)
 endif()

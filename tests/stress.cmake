@@ -7,8 +7,9 @@ if(sources)
   vmm_target_defaults(stress_tests)
   target_link_libraries(stress_tests PRIVATE vmm_test_support)
   foreach(isolation move write_protect)
-    add_test(NAME stress.${isolation}
-      COMMAND sh -c "exec \"$0\" --isolation ${isolation} --seconds \"\${VMM_STRESS_SECONDS:-30}\" --seed \"\${VMM_STRESS_SEED:-1}\"" $<TARGET_FILE:stress_tests>)
+    string(CONCAT command "exec \"$0\" --isolation ${isolation} "
+                          "--seconds \"\${VMM_STRESS_SECONDS:-30}\" --seed \"\${VMM_STRESS_SEED:-1}\"")
+    add_test(NAME stress.${isolation} COMMAND sh -c "${command}" $<TARGET_FILE:stress_tests>)
     set_tests_properties(stress.${isolation} PROPERTIES LABELS stress RUN_SERIAL ON TIMEOUT 1800 SKIP_RETURN_CODE 77)
   endforeach()
 endif()

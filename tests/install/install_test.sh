@@ -1,10 +1,10 @@
 #!/bin/bash
 # Installs a build tree into a fresh prefix and builds a consumer outside of the source tree against it: by
 # find_package (default, shared, static), and by pkg-config (shared, static). Runs each.
-#   install_test.sh <cmake> <build tree> <source tree> <C++ compiler>
+#   install_test.sh <cmake> <build tree> <source tree> <C++ compiler> <CMake generator>
 set -euo pipefail
 
-cmake=$1 build=$2 source=$3 compiler=$4
+cmake=$1 build=$2 source=$3 compiler=$4 generator=$5
 work=$(mktemp -d "${TMPDIR:-/tmp}/libvmm-install.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 failed=0
@@ -45,8 +45,8 @@ check() {
 by_cmake() {
   local name=$1 kind=$2 tree="$work/$1"
   shift 2
-  if ! { "$cmake" -S "$work/source" -B "$tree" -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_PREFIX_PATH="$prefix" "$@" &&
-         "$cmake" --build "$tree"; } > "$work/log" 2>&1; then
+  if ! { "$cmake" -G "$generator" -S "$work/source" -B "$tree" -DCMAKE_CXX_COMPILER="$compiler" \
+                  -DCMAKE_PREFIX_PATH="$prefix" "$@" && "$cmake" --build "$tree"; } > "$work/log" 2>&1; then
     cat "$work/log"
     missing "$name: the consumer does not build"
     return

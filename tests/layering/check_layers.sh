@@ -21,6 +21,7 @@ cd "$1"
 folders=(lib)
 [[ -d include ]] && folders+=(include)
 
+# shellcheck disable=SC2016  # the awk program is meant literally
 find "${folders[@]}" -type f \( -name '*.h' -o -name '*.cc' \) -print0 | LC_ALL=C sort -z |
   xargs -0 awk -v layers="$layers" '
   BEGIN {
