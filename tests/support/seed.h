@@ -1,0 +1,19 @@
+// Seed of a random test: VMM_TEST_SEED if set, else a new one. The test shows it with SCOPED_TRACE.
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <random>
+#include <string>
+
+namespace vmm::test {
+
+inline std::uint64_t seed() {
+  if (const char* given = std::getenv("VMM_TEST_SEED")) return std::strtoull(given, nullptr, 0);
+  std::random_device device;
+  return static_cast<std::uint64_t>(device()) << 32 | device();
+}
+
+inline std::string seed_note(std::uint64_t seed) { return "repeat with VMM_TEST_SEED=" + std::to_string(seed); }
+
+}  // namespace vmm::test
