@@ -1,0 +1,159 @@
+#include "options.h"
+
+#include <getopt.h>
+
+#include <array>
+#include <charconv>
+#include <cinttypes>
+#include <string_view>
+
+namespace tenants {
+namespace {
+
+constexpr std::uint64_t kDefaultBudgetPercent = 60;
+
+constexpr std::array<option, 10> kFlags = {{
+    {"guests", required_argument, nullptr, 'g'},
+    {"size", required_argument, nullptr, 's'},
+    {"budget", required_argument, nullptr, 'b'},
+    {"seconds", required_argument, nullptr, 't'},
+    {"seed", required_argument, nullptr, 'r'},
+    {"isolation", required_argument, nullptr, 'i'},
+    {"swap-io", required_argument, nullptr, 'o'},
+    {"swap-dir", required_argument, nullptr, 'd'},
+    {"help", no_argument, nullptr, 'h'},
+    {nullptr, 0, nullptr, 0},
+}};
+
+std::string bad(std::string_view flag, std::string_view value, std::string_view remedy) {
+  return std::string(flag) + " \"" + std::string(value) + "\": " + std::string(remedy);
+}
+
+bool read_number(std::string_view text, std::uint64_t& value) {
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return code == std::errc() && end == text.data() + text.size();
+}
+
+Outcome<std::uint64_t> number(const char* flag, std::string_view text, std::uint64_t least, std::uint64_t most,
+                              const char* what) {
+  std::uint64_t value = 0;
+  if (read_number(text, value) && value >= least && value <= most) return value;
+  return fail(bad(flag, text, format("give %s, a whole number from %" PRIu64 " to %" PRIu64, what, least, most)));
+}
+
+bool strip(std::string_view& text, std::string_view suffix) {
+  if (!text.ends_with(suffix)) return false;
+  text.remove_suffix(suffix.size());
+  return true;
+}
+
+// "60%" of the rows' bytes, or "400" or "400MiB".
+Outcome<std::uint64_t> budget(std::string_view text, std::uint64_t rows) {
+  std::string_view digits = text;
+  const bool percent = strip(digits, "%");
+  if (!percent) strip(digits, "MiB");
+  std::uint64_t value = 0;
+  if (read_number(digits, value) && value >= 1) {
+    if (percent && value <= 1000) return rows * value / 100;
+    if (!percent && value <= (1U << 24)) return value * vmm::MiB;
+  }
+  return fail(bad("--budget", text,
+                  "give a percentage of the rows loaded (1% to 1000%) or MiB for all guests together (1 to 16777216)"));
+}
+
+Outcome<vmm::Isolation> isolation(std::string_view text) {
+  if (text == "automatic") return vmm::Isolation::automatic;
+  if (text == "move") return vmm::Isolation::move;
+  if (text == "write_protect") return vmm::Isolation::write_protect;
+  return fail(bad("--isolation", text, "give automatic, move or write_protect"));
+}
+
+Outcome<vmm::SwapIo> swap_io(std::string_view text) {
+  if (text == "automatic") return vmm::SwapIo::automatic;
+  if (text == "io_uring") return vmm::SwapIo::io_uring;
+  if (text == "threads") return vmm::SwapIo::threads;
+  return fail(bad("--swap-io", text, "give automatic, io_uring or threads"));
+}
+
+template <class T>
+Outcome<void> set(T& field, const Outcome<T>& value) {
+  if (!value) return fail(value.error());
+  field = *value;
+  return {};
+}
+
+Outcome<void> apply(Options& options, int flag, const char* value) {
+  switch (flag) {
+    case 'g': return set(options.guests, number("--guests", value, 1, 64, "the number of databases"));
+    case 's': {
+      const auto mib = number("--size", value, 1, 1U << 16, "MiB of rows per guest");
+      if (!mib) return fail(mib.error());
+      options.size = *mib * vmm::MiB;
+      return {};
+    }
+    case 't':
+      return set(options.seconds, number("--seconds", value, 0, 86400, "the seconds of transactions after loading"));
+    case 'r': return set(options.seed, number("--seed", value, 0, UINT64_MAX, "the seed of rows and operations"));
+    case 'i': return set(options.isolation, isolation(value));
+    case 'o': return set(options.swap_io, swap_io(value));
+    case 'd':
+      if (*value == '\0') return fail(bad("--swap-dir", value, "give the directory of the swap files"));
+      options.swap_directory = value;
+      return {};
+    default: options.help = true; return {};
+  }
+}
+
+}  // namespace
+
+Outcome<Options> parse_options(int argc, char* const argv[]) {
+  Options options;
+  std::string budget_text = std::to_string(kDefaultBudgetPercent) + "%";
+  // 0, not 1: also makes glibc forget an earlier parse. The leading ':' tells a missing value from an unknown flag.
+  optind = 0;
+  opterr = 0;
+  while (true) {
+    const int flag = getopt_long(argc, argv, ":h", kFlags.data(), nullptr);
+    if (flag == -1) break;
+    const char* given = argv[optind - 1];
+    if (flag == '?')
+      return fail(bad("flag", given, "unknown, ambiguous or given a value it does not take; see --help"));
+    if (flag == ':') return fail(bad("flag", given, "needs a value; see --help"));
+    if (flag == 'b') {
+      budget_text = optarg;
+      continue;
+    }
+    if (auto done = apply(options, flag, optarg); !done) return fail(done.error());
+  }
+  if (optind < argc) return fail(bad("argument", argv[optind], "only flags are expected; see --help"));
+  if (auto done = set(options.budget, budget(budget_text, options.guests * options.size)); !done)
+    return fail(done.error());
+  return options;
+}
+
+std::string usage(const char* program) {
+  const Options defaults;
+  return format(
+      "Usage: %s [flags]\n"
+      "Runs SQLite databases in guests that are together larger than the host's memory, and compares\n"
+      "each at the end with the same operations done on ordinary memory.\n\n"
+      "  --guests N        databases, one per guest (%" PRIu64
+      ")\n"
+      "  --size MIB        MiB of rows loaded into each (%" PRIu64
+      ")\n"
+      "  --budget N%%|MIB   memory of all guests together: percent of the rows, or MiB (%" PRIu64
+      "%%)\n"
+      "  --seconds N       how long transactions run after loading (%" PRIu64
+      ")\n"
+      "  --seed N          seed of rows and operations (%" PRIu64
+      ")\n"
+      "  --isolation HOW   automatic, move or write_protect: how pages leave a guest (automatic)\n"
+      "  --swap-io HOW     automatic, io_uring or threads (automatic)\n"
+      "  --swap-dir DIR    where the swap files are ($TMPDIR, else /var/tmp)\n"
+      "  --help            this text\n\n"
+      "Ctrl-C ends the transactions early; the databases are still checked. A second one quits.\n"
+      "Exit status: 0 all equal, 1 a database differs, 2 it could not be run.\n",
+      program, defaults.guests, defaults.size / vmm::MiB, kDefaultBudgetPercent, defaults.seconds, defaults.seed);
+}
+
+}  // namespace tenants

@@ -1,0 +1,31 @@
+// Options: what the command line asks for.
+// Thread-safety: plain values; parse_options() uses getopt and belongs to one thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "outcome.h"
+#include "vmm/options.h"
+
+namespace tenants {
+
+struct Options {
+  std::uint64_t guests = 6;
+  std::uint64_t size = 96 * vmm::MiB;  // bytes of rows to load, per guest
+  std::uint64_t budget = 0;            // bytes for all guests; parse_options() sets it from the percentage
+  std::uint64_t seconds = 12;          // of transactions after loading
+  std::uint64_t seed = 1;
+  vmm::Isolation isolation = vmm::Isolation::automatic;
+  vmm::SwapIo swap_io = vmm::SwapIo::automatic;
+  std::string swap_directory;  // empty = the library's default
+  bool help = false;
+};
+
+// Errors name the flag, its value and the remedy.
+Outcome<Options> parse_options(int argc, char* const argv[]);
+
+// The text of --help.
+std::string usage(const char* program);
+
+}  // namespace tenants

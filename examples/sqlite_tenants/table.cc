@@ -1,0 +1,62 @@
+#include "table.h"
+
+#include <cstdio>
+
+#include "outcome.h"
+
+namespace tenants {
+namespace {
+
+double mib(std::uint64_t bytes) { return static_cast<double>(bytes) / static_cast<double>(vmm::MiB); }
+
+std::string microseconds(const vmm::LatencySummary& latency, std::uint64_t ns) {
+  return latency.count == 0 ? "-" : std::to_string((ns + 500) / 1000);
+}
+
+std::string row(const TenantView& view, double swap_ins, double transactions) {
+  const vmm::GuestStats& guest = view.guest;
+  return format("%-10.10s %-8s %7.1f %8.1f %8.1f %8.1f %9.0f %7s %7s %4d %8.0f", guest.name.c_str(),
+                to_string(view.phase), mib(view.file_bytes), mib(guest.memory), mib(guest.resident), mib(guest.swapped),
+                swap_ins, microseconds(guest.swap_in_latency, guest.swap_in_latency.p50_ns).c_str(),
+                microseconds(guest.swap_in_latency, guest.swap_in_latency.p99_ns).c_str(), guest.home_node,
+                transactions);
+}
+
+}  // namespace
+
+void LiveTable::draw(const std::string& title, const vmm::HostStats& host, std::span<const TenantView> tenants,
+                     std::span<const std::string> notes) {
+  const auto now = std::chrono::steady_clock::now();
+  const double seconds = std::chrono::duration<double>(now - last_time_).count();
+  last_time_ = now;
+  last_.resize(tenants.size());
+  const auto rate = [seconds](std::uint64_t is, std::uint64_t& was) {
+    const std::uint64_t grown = is > was ? is - was : 0;
+    was = is;
+    return seconds > 0 ? static_cast<double>(grown) / seconds : 0;
+  };
+
+  std::vector<std::string> lines = {title};
+  lines.push_back(format("%-10s %-8s %7s %8s %8s %8s %9s %15s %4s %8s", "", "", "file", "memory", "resident", "swapped",
+                         "swap-ins", "swap-in fault us", "home", "trans-"));
+  lines.push_back(format("%-10s %-8s %7s %8s %8s %8s %9s %7s %7s %4s %8s", "guest", "phase", "MiB", "MiB", "MiB", "MiB",
+                         "/s", "p50", "p99", "node", "act./s"));
+  for (std::size_t i = 0; i < tenants.size(); ++i) {
+    const double swap_ins = rate(tenants[i].guest.swap_ins, last_[i].swap_ins);
+    const double transactions = rate(tenants[i].transactions, last_[i].transactions);
+    lines.push_back(row(tenants[i], swap_ins, transactions));
+  }
+  lines.push_back(format("host: budget %.1f, consumed %.1f (overhead %.1f), free %.1f, swapped %.1f MiB",
+                         mib(host.memory), mib(host.consumed), mib(host.overhead), mib(host.free), mib(host.swapped)));
+  lines.insert(lines.end(), notes.begin(), notes.end());
+
+  std::string text;
+  if (terminal_ && lines_drawn_ > 0) text = format("\x1b[%zuA", lines_drawn_);
+  for (const std::string& line : lines) text += line + (terminal_ ? "\x1b[K\n" : "\n");
+  text += terminal_ ? "\x1b[J" : "\n";
+  std::fputs(text.c_str(), stdout);
+  std::fflush(stdout);
+  lines_drawn_ = lines.size();
+}
+
+}  // namespace tenants

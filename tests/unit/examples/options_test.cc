@@ -1,0 +1,79 @@
+#include "options.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace tenants {
+namespace {
+
+Outcome<Options> parse(std::vector<std::string> flags) {
+  flags.insert(flags.begin(), "sqlite_tenants");
+  std::vector<char*> argv;
+  argv.reserve(flags.size() + 1);
+  for (std::string& flag : flags) argv.push_back(flag.data());
+  argv.push_back(nullptr);
+  return parse_options(static_cast<int>(flags.size()), argv.data());
+}
+
+TEST(DemoOptionsTest, DefaultsAreSixGuestsInSixtyPercent) {
+  const auto options = parse({});
+  ASSERT_TRUE(options) << options.error();
+  EXPECT_EQ(options->guests, 6U);
+  EXPECT_EQ(options->budget, options->guests * options->size * 60 / 100);
+}
+
+TEST(DemoOptionsTest, EveryFlagArrives) {
+  const auto options = parse({"--guests=8", "--size", "10", "--budget", "50%", "--seconds", "3", "--seed", "42",
+                              "--isolation", "write_protect", "--swap-io", "threads", "--swap-dir", "/somewhere"});
+  ASSERT_TRUE(options) << options.error();
+  EXPECT_EQ(options->guests, 8U);
+  EXPECT_EQ(options->size, 10 * vmm::MiB);
+  EXPECT_EQ(options->budget, 40 * vmm::MiB);
+  EXPECT_EQ(options->seconds, 3U);
+  EXPECT_EQ(options->seed, 42U);
+  EXPECT_EQ(options->isolation, vmm::Isolation::write_protect);
+  EXPECT_EQ(options->swap_io, vmm::SwapIo::threads);
+  EXPECT_EQ(options->swap_directory, "/somewhere");
+  EXPECT_TRUE(parse({"--help"})->help);
+}
+
+TEST(DemoOptionsTest, ABudgetIsAPercentageOrMebibytesInAnyOrderOfFlags) {
+  EXPECT_EQ(parse({"--budget", "300"})->budget, 300 * vmm::MiB);
+  EXPECT_EQ(parse({"--budget", "300MiB"})->budget, 300 * vmm::MiB);
+  EXPECT_EQ(parse({"--budget", "50%", "--guests", "2", "--size", "100"})->budget, 100 * vmm::MiB);
+}
+
+TEST(DemoOptionsTest, AnErrorNamesFlagValueAndRemedy) {
+  struct Case {
+    std::vector<std::string> flags;
+    std::string error;
+  };
+  const std::vector<Case> cases = {
+      {{"--guests", "0"}, "--guests \"0\": give the number of databases, a whole number from 1 to 64"},
+      {{"--guests", "6x"}, "--guests \"6x\": give the number of databases, a whole number from 1 to 64"},
+      {{"--size", "-5"}, "--size \"-5\": give MiB of rows per guest, a whole number from 1 to 65536"},
+      {{"--size", "99999999999999999999"},
+       "--size \"99999999999999999999\": give MiB of rows per guest, a whole number from 1 to 65536"},
+      {{"--seconds", ""},
+       "--seconds \"\": give the seconds of transactions after loading, a whole number from 0 to 86400"},
+      {{"--budget", "0%"},
+       "--budget \"0%\": give a percentage of the rows loaded (1% to 1000%) or MiB for all guests together "
+       "(1 to 16777216)"},
+      {{"--isolation", "copy"}, "--isolation \"copy\": give automatic, move or write_protect"},
+      {{"--swap-io", "aio"}, "--swap-io \"aio\": give automatic, io_uring or threads"},
+      {{"--swap-dir", ""}, "--swap-dir \"\": give the directory of the swap files"},
+      {{"--seed"}, "flag \"--seed\": needs a value; see --help"},
+      {{"--frobnicate"}, "flag \"--frobnicate\": unknown, ambiguous or given a value it does not take; see --help"},
+      {{"6"}, "argument \"6\": only flags are expected; see --help"},
+  };
+  for (const Case& c : cases) {
+    const auto options = parse(c.flags);
+    ASSERT_FALSE(options) << c.error;
+    EXPECT_EQ(options.error(), c.error);
+  }
+}
+
+}  // namespace
+}  // namespace tenants
