@@ -88,6 +88,12 @@ int make_inaccessible(void* start, std::uint64_t bytes) noexcept {
   return call(Call::mprotect, [&] { return ::mprotect(start, bytes, PROT_NONE); }) == 0 ? 0 : errno;
 }
 
+int make_accessible(void* start, std::uint64_t bytes) noexcept {
+  return call(Call::mprotect, [&] { return ::mprotect(start, bytes, PROT_READ | PROT_WRITE); }) == 0 ? 0 : errno;
+}
+
+int populate_for_write(void* start, std::uint64_t bytes) noexcept { return advise(start, bytes, MADV_POPULATE_WRITE); }
+
 int advise_huge_pages(void* start, std::uint64_t bytes, bool use) noexcept {
   return advise(start, bytes, use ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }

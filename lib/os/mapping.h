@@ -44,6 +44,9 @@ enum class NodePolicy { preferred, bound };
 int drop_pages(void* start, std::uint64_t bytes) noexcept;
 // Nothing can touch the range any more: SIGSEGV.
 int make_inaccessible(void* start, std::uint64_t bytes) noexcept;
+int make_accessible(void* start, std::uint64_t bytes) noexcept;
+// Makes every page of the range present and writable (MADV_POPULATE_WRITE, Linux >= 5.14).
+int populate_for_write(void* start, std::uint64_t bytes) noexcept;
 int advise_huge_pages(void* start, std::uint64_t bytes, bool use) noexcept;
 // The child of a fork() does not get the range.
 int keep_from_children(void* start, std::uint64_t bytes) noexcept;

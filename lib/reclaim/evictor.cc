@@ -1,0 +1,124 @@
+#include "reclaim/evictor.h"
+
+#include <algorithm>
+#include <array>
+
+#include "region/isolator.h"
+
+namespace vmm::reclaim {
+
+using region::bump;
+using region::Notice;
+using region::PageState;
+using region::PageWord;
+
+namespace {
+
+constexpr std::uint64_t kRun = region::GuestMemory::kRunPages;
+constexpr std::uint64_t kChunk = region::kMostTaken;  // a huge page
+
+}  // namespace
+
+std::uint64_t Evictor::park(std::uint64_t pages, std::uint64_t looks, base::Nanos now) {
+  // Without a file to write to, parking would only cost the guest rescues.
+  if (!SwapStore::of(guest_).writable(now)) return 0;
+  std::array<std::uint8_t, kChunk> bits;
+  std::uint64_t parked = 0;
+  const auto runs = (guest_.pages() + kRun - 1) / kRun;
+  for (looks = std::min(looks, runs); looks > 0 && parked < pages;) {
+    const auto first = hand_;
+    const auto run = first / kRun;
+    auto count = std::min(kRun, guest_.pages() - first);
+    const bool chunk_begins = first % kChunk == 0 && first + kChunk <= guest_.pages();
+    const auto seen = chunk_begins ? kChunk : count;
+    const bool known = guest_.pagemap().bits(guest_.at(first), seen, bits.data()) == 0;
+    if (known && chunk_begins && std::all_of(bits.begin(), bits.end(), [](auto b) { return (b & os::kHuge) != 0; }))
+      count = kChunk;
+    hand_ = first + count >= guest_.pages() ? 0 : first + count;
+    const auto runs_here = (count + kRun - 1) / kRun;
+    looks -= std::min(looks, runs_here);
+    if (!known) continue;
+    std::uint8_t heat = 0;
+    for (std::uint64_t r = run; r < run + runs_here; ++r) {
+      heat = std::max(heat, guest_.heat(r));
+      guest_.cool(r);
+    }
+    if (heat == 0) parked += park_range(first, count, bits.data(), now);
+  }
+  return parked;
+}
+
+std::uint64_t Evictor::park_range(std::uint64_t first, std::uint64_t count, const std::uint8_t* bits,
+                                  base::Nanos now) {
+  const auto taken = take(first, count, bits);
+  if (taken == 0) return 0;
+  parked_.push_back({first, static_cast<std::uint32_t>(count), static_cast<std::uint32_t>(taken), now});
+  parked_pages_ += taken;
+  return taken;
+}
+
+std::uint64_t Evictor::take(std::uint64_t first, std::uint64_t count, const std::uint8_t* bits) {
+  auto& table = guest_.table;
+  const auto movable = [](PageWord w) {
+    return w.state() == PageState::resident && !w.pinned() && !w.writing();
+  };
+  std::array<PageWord, kChunk> words;
+  std::uint64_t taken_pages = 0;
+  for (std::uint64_t i = 0; i < count;) {
+    // Neighbours that are here, ours to move, and unlocked.
+    auto end = i;
+    for (; end < count && (bits[end] & (os::kPresent | os::kSwapped)) != 0; ++end) {
+      const auto word = table.try_lock(first + end);
+      if (!word) break;
+      if (!movable(*word)) {
+        table.unlock(first + end, *word);
+        break;
+      }
+      words[end] = *word;
+    }
+    if (end == i) {
+      ++i;
+      continue;
+    }
+    region::TakenSet taken;
+    const int error = guest_.isolator().take(guest_, first + i, end - i, taken);
+    // Before the words say so: a fault thread may rescue them at once.
+    bump(guest_.counters.staging, taken.count());
+    taken_pages += taken.count();
+    for (auto k = i; k < end; ++k) {
+      if (!taken[k - i]) {
+        table.unlock(first + k, words[k]);
+        continue;
+      }
+      auto word = words[k].with_state(PageState::isolated);
+      if (word.has_slot() && (bits[k] & os::kWritten) != 0) {
+        // Written since it was read back: the slot is stale.
+        SwapStore::of(guest_).slots.free(word.slot(), 1);
+        word = word.without_slot();
+      }
+      table.unlock(first + k, word);
+    }
+    table.released();
+    if (error != 0 && !refused_) {
+      refused_ = true;
+      notices_.push({Notice::kNotReclaimable, error, guest_.id(), first + i});
+    }
+    if (error != 0) break;
+    i = end;
+  }
+  return taken_pages;
+}
+
+std::uint64_t Evictor::write(std::uint64_t pages, base::Nanos until, base::Nanos now, SwapOut& out) {
+  if (!SwapStore::of(guest_).writable(now)) return 0;
+  std::uint64_t handed = 0;
+  while (!parked_.empty() && handed < pages && parked_.front().since <= until) {
+    const auto run = parked_.front();
+    parked_.pop_front();
+    parked_pages_ -= run.taken;
+    handed += out.write(guest_, run.first, run.count, now);
+  }
+  return handed;
+}
+
+}  // namespace vmm::reclaim

@@ -1,0 +1,284 @@
+#include "reclaim/swap_in.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <string>
+
+#include "base/check.h"
+#include "reclaim/checksum.h"
+#include "reclaim/swap_store.h"
+
+namespace vmm::reclaim {
+
+using region::bump;
+using region::drop;
+using region::GuestMemory;
+using region::Notice;
+using region::Outcome;
+using region::PageState;
+
+namespace {
+
+constexpr std::uint32_t kTries = 3;  // of a read that fails, before its page is given up
+
+os::AsyncIo::Backend backend_of(SwapIo io) noexcept {
+  switch (io) {
+    case SwapIo::io_uring: return os::AsyncIo::Backend::io_uring;
+    case SwapIo::threads: return os::AsyncIo::Backend::threads;
+    case SwapIo::automatic: break;
+  }
+  return os::AsyncIo::Backend::automatic;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<SwapIn>> SwapIn::create(const SwapInOptions& options, region::Credit& credit,
+                                               region::Notices& notices) {
+  std::unique_ptr<SwapIn> s(new SwapIn(options, credit, notices));
+  const auto name = "vmm-read/" + std::to_string(options.node);
+  auto io = os::AsyncIo::create(backend_of(options.io), kLarge + kSmall, name.c_str());
+  if (!io) return tl::unexpected(io.error());
+  s->io_ = std::move(*io);
+  auto buffers = os::Mapping::anonymous(buffer_bytes());
+  if (!buffers) return tl::unexpected(buffers.error());
+  s->buffers_ = std::move(*buffers);
+  os::keep_from_children(s->buffers_.data(), s->buffers_.size());
+  os::exclude_from_core_dumps(s->buffers_.data(), s->buffers_.size());
+  os::bind_to_node(s->buffers_.data(), s->buffers_.size(), options.node, os::NodePolicy::preferred);
+  os::name_range(s->buffers_.data(), s->buffers_.size(), "vmm-buffers");
+  return s;
+}
+
+std::byte* SwapIn::buffer(std::size_t index) const noexcept {
+  return index < kLarge ? buffers_.data() + index * kLargeBytes
+                        : buffers_.data() + kLarge * kLargeBytes + (index - kLarge) * kPageSize;
+}
+
+std::size_t SwapIn::find_unused(std::size_t from, std::size_t to) const noexcept {
+  while (from < to && reads_[from].guest != nullptr) ++from;
+  return from;
+}
+
+std::size_t SwapIn::unused_large() const noexcept {
+  return static_cast<std::size_t>(
+      std::count_if(reads_.begin(), reads_.begin() + kLarge, [](const Read& r) { return r.guest == nullptr; }));
+}
+
+Outcome SwapIn::start(GuestMemory& guest, std::uint64_t page, base::Nanos since, bool demand) noexcept {
+  const auto plan = guest.read_window.next(page);
+  const auto outcome = begin(guest, page, plan.pages, since, demand);
+  if (outcome == Outcome::reading && plan.ahead_to > page + 1)
+    read_ahead(guest, page + 1, plan.ahead_to, plan.pages);
+  return outcome;
+}
+
+void SwapIn::touched(GuestMemory& guest, std::uint64_t page) noexcept {
+  const auto plan = guest.read_window.next(page);
+  read_ahead(guest, page + 1, plan.ahead_to, plan.pages);
+}
+
+void SwapIn::read_ahead(GuestMemory& guest, std::uint64_t from, std::uint64_t to, std::uint32_t pages) noexcept {
+  to = std::min(to, guest.pages());
+  while (from < to) {
+    const auto glimpse = guest.table.load(from);
+    if (glimpse.state() != PageState::swapped || glimpse.locked()) {
+      ++from;
+      continue;
+    }
+    if (unused_large() <= kForDemand || credit_.free() < options_.low_free_pages) return;
+    const auto word = guest.table.try_lock(from);
+    if (!word) {
+      ++from;
+      continue;
+    }
+    const auto most = static_cast<std::uint32_t>(std::min<std::uint64_t>(pages, to - from));
+    if (word->state() != PageState::swapped || begin(guest, from, most, {}, false) != Outcome::reading) {
+      guest.table.unlock(from, *word);
+      guest.table.released();
+      return;
+    }
+    ++from;
+  }
+}
+
+bool SwapIn::pump(GuestMemory& guest, std::uint64_t& next, std::uint64_t end) noexcept {
+  end = std::min(end, guest.pages());
+  for (; next < end; ++next) {
+    const auto glimpse = guest.table.load(next);
+    if (glimpse.state() != PageState::swapped || glimpse.locked()) continue;
+    if (credit_.free() < options_.low_free_pages + options_.batch_pages) return true;
+    if (unused_large() <= kForDemand) return false;
+    const auto word = guest.table.try_lock(next);
+    if (!word) continue;
+    if (word->state() == PageState::swapped) {
+      const auto most = static_cast<std::uint32_t>(std::min<std::uint64_t>(options_.batch_pages, end - next));
+      if (begin(guest, next, most, {}, false) == Outcome::reading) continue;
+      guest.table.unlock(next, *word);
+      guest.table.released();
+      return true;  // no credit
+    }
+    guest.table.unlock(next, *word);
+    guest.table.released();
+  }
+  // Ended only when the last read has, so that who waits finds the pages in place.
+  return in_flight(guest) == 0;
+}
+
+Outcome SwapIn::begin(GuestMemory& guest, std::uint64_t first, std::uint32_t most, base::Nanos since,
+                      bool demand) noexcept {
+  most = std::min({most, options_.batch_pages, std::uint32_t{64}});
+  auto index = most > 1 ? find_unused(0, kLarge) : kLarge;
+  if (index == kLarge) {
+    most = 1;
+    index = find_unused(kLarge, reads_.size());
+    if (index == reads_.size()) index = find_unused(0, kLarge);
+    if (index == kLarge) return Outcome::wait_buffer;
+  }
+  auto& table = guest.table;
+  const auto slot = table.load(first).slot();
+  std::uint32_t count = 1;
+  const auto fits = [&](region::PageWord w) {
+    return w.state() == PageState::swapped && w.slot() == slot + count;
+  };
+  while (count < most && first + count < guest.pages() && fits(table.load(first + count))) {
+    const auto word = table.try_lock(first + count);
+    if (!word) break;
+    if (!fits(*word)) {
+      table.unlock(first + count, *word);
+      break;
+    }
+    ++count;
+  }
+  Read read{&guest, first, count, 0, since, demand};
+  if (!guest.try_charge(count)) {
+    for (std::uint32_t i = 1; i < count; ++i) table.unlock(first + i, table.load(first + i));
+    table.released();
+    read.count = 1;
+    if (!guest.try_charge(1)) return Outcome::wait_credit;
+  }
+  reads_[index] = read;
+  VMM_CHECK(submit(index));  // the depth of the ring is the number of reads
+  return Outcome::reading;
+}
+
+bool SwapIn::submit(std::size_t index) noexcept {
+  const Read& r = reads_[index];
+  submitted_ = true;
+  return io_->submit({os::IoOp::read, SwapStore::of(*r.guest).file.fd(), buffer(index),
+                      static_cast<std::uint32_t>(r.count * kPageSize), r.guest->table.load(r.first).slot() * kPageSize,
+                      index});
+}
+
+void SwapIn::flush() noexcept {
+  if (!submitted_) return;
+  submitted_ = false;
+  io_->flush();
+}
+
+unsigned SwapIn::in_flight(const GuestMemory& guest) const noexcept {
+  return static_cast<unsigned>(
+      std::count_if(reads_.begin(), reads_.end(), [&](const Read& r) { return r.guest == &guest; }));
+}
+
+bool SwapIn::reap() noexcept {
+  std::array<os::IoCompletion, 64> completions;
+  const auto count = io_->reap(completions, false);
+  for (std::size_t i = 0; i < count; ++i) complete(static_cast<std::size_t>(completions[i].tag), completions[i].result);
+  return count > 0;
+}
+
+bool SwapIn::good(const Read& read, std::uint32_t index, const std::byte* bytes) const noexcept {
+  const auto& store = SwapStore::of(*read.guest);
+  const auto word = read.guest->table.load(read.first + index);
+  return page_checksum(store.secret, read.guest->id(), read.first + index, word.generation(), bytes) ==
+         store.slots.checksum(word.slot());
+}
+
+void SwapIn::complete(std::size_t index, int result) noexcept {
+  Read& read = reads_[index];
+  GuestMemory& guest = *read.guest;
+  std::byte* const bytes = buffer(index);
+  const bool whole = result == static_cast<int>(read.count * kPageSize);
+  const bool first_good = whole && good(read, 0, bytes);
+  if (!first_good) {
+    // Whatever is wrong, only the page that somebody waits for is tried again, alone.
+    bump(guest.counters.swap_errors);
+    put_back(read, 1, read.count);
+    read.count = 1;
+    if (read.demand && ++read.tries < kTries && !guest.closing) {
+      VMM_CHECK(submit(index));
+      guest.table.released();
+      return;
+    }
+    if (read.demand && !guest.closing)
+      lose(read, result < 0 ? -result : (whole ? 0 : EIO));
+    else
+      put_back(read, 0, 1);
+  } else {
+    // Runs of good pages are put in place together; a bad one stays where it is until somebody wants it.
+    for (std::uint32_t from = 0; from < read.count;) {
+      auto to = from + 1;
+      while (to < read.count && good(read, to, bytes + to * kPageSize)) ++to;
+      place(read, bytes, from, to);
+      if (to < read.count) {
+        bump(guest.counters.swap_errors);
+        put_back(read, to, to + 1);
+        ++to;
+      }
+      from = to;
+    }
+  }
+  read.guest = nullptr;
+  guest.table.released();
+}
+
+void SwapIn::place(Read& read, std::byte* bytes, std::uint32_t from, std::uint32_t to) noexcept {
+  GuestMemory& guest = *read.guest;
+  const auto page = read.first;
+  std::uint32_t done = from;
+  while (done < to) {
+    const auto p = guest.uffd().copy(guest.at(page + done), bytes + done * kPageSize, (to - done) * kPageSize, true);
+    done += static_cast<std::uint32_t>(p.bytes / kPageSize);
+    if (p.error == 0) break;
+    std::uint8_t bits = 0;
+    // A marker in the place goes; anything else leaves the page swapped, and who waits faults again.
+    if (p.error == EEXIST && guest.pagemap().bits_from_pagemap(guest.at(page + done), 1, &bits) == 0 &&
+        bits == os::kMarker && guest.uffd().write_protect(guest.at(page + done), kPageSize, false) == 0)
+      continue;
+    break;
+  }
+  for (auto i = from; i < done; ++i)
+    guest.table.unlock(page + i, guest.table.load(page + i).with_state(PageState::resident));
+  bump(guest.counters.swapped_in, done - from);
+  drop(guest.counters.swapped, done - from);
+  guest.warm(page + from, 1);
+  if (done < to) put_back(read, done, to);
+  if (read.demand && from == 0 && done > 0) {
+    bump(guest.counters.swap_ins);
+    const auto waited = std::chrono::steady_clock::now().time_since_epoch() - read.since;
+    guest.swap_in_latency.record(static_cast<std::uint64_t>(std::max<base::Nanos::rep>(waited.count(), 0)));
+  }
+}
+
+void SwapIn::put_back(Read& read, std::uint32_t from, std::uint32_t to) noexcept {
+  if (from >= to) return;
+  GuestMemory& guest = *read.guest;
+  for (auto i = from; i < to; ++i) guest.table.unlock(read.first + i, guest.table.load(read.first + i));
+  guest.uncharge(to - from);
+  guest.uffd().wake(guest.at(read.first + from), (to - from) * kPageSize);
+}
+
+void SwapIn::lose(Read& read, int error) noexcept {
+  GuestMemory& guest = *read.guest;
+  auto* const place = guest.at(read.first);
+  if (guest.uffd().poison(place, kPageSize) != 0) os::make_inaccessible(place, kPageSize);
+  guest.table.unlock(read.first, guest.table.load(read.first).with_state(PageState::lost));
+  guest.uncharge(1);
+  drop(guest.counters.swapped);
+  bump(guest.counters.lost);
+  bump(guest.counters.rejected_faults);
+  notices_.push({Notice::kSwapReadFailed, error, guest.id(), read.first});
+  guest.uffd().wake(place, kPageSize);
+}
+
+}  // namespace vmm::reclaim

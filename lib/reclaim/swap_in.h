@@ -1,0 +1,89 @@
+// SwapIn: brings pages back from the swap files of one node's guests, asynchronously, on its fault thread.
+//
+// A read covers a run of pages whose slots are neighbours; the words of its pages stay locked until it ends.
+// The bytes come into buffers of the library's own, are checked against their checksums, and are copied into
+// place write-protected, so that an unchanged page is known to be in its slot still.
+// Thread-safety: created by one thread, then used by one fault thread; nothing allocates, logs or waits there.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+
+#include "os/async_io.h"
+#include "os/mapping.h"
+#include "region/credit.h"
+#include "region/guest_memory.h"
+#include "region/notice.h"
+#include "region/page_source.h"
+#include "vmm/options.h"
+
+namespace vmm::reclaim {
+
+struct SwapInOptions {
+  int node = 0;
+  SwapIo io = SwapIo::automatic;
+  std::uint32_t batch_pages = 64;     // most pages a read
+  std::uint64_t low_free_pages = 0;   // below this, nothing is read ahead
+};
+
+class SwapIn final : public region::PageSource {
+ public:
+  // Errors: those of AsyncIo, ENOMEM.
+  static Result<std::unique_ptr<SwapIn>> create(const SwapInOptions& options, region::Credit& credit,
+                                                region::Notices& notices);
+
+  region::Outcome start(region::GuestMemory& guest, std::uint64_t page, base::Nanos since,
+                        bool demand) noexcept override;
+  void touched(region::GuestMemory& guest, std::uint64_t page) noexcept override;
+  bool pump(region::GuestMemory& guest, std::uint64_t& next, std::uint64_t end) noexcept override;
+  int event_fd() const noexcept override { return io_->event_fd(); }
+  bool reap() noexcept override;
+  void flush() noexcept override;
+  unsigned in_flight(const region::GuestMemory& guest) const noexcept override;
+
+  // Memory of the buffers, in bytes, all of it touched at some time.
+  static constexpr std::uint64_t buffer_bytes() noexcept { return kLarge * kLargeBytes + kSmall * kPageSize; }
+  os::AsyncIo::Backend backend() const noexcept { return io_->backend(); }
+
+ private:
+  static constexpr std::size_t kLarge = 16, kSmall = 48;
+  static constexpr std::uint64_t kLargeBytes = 64 * kPageSize;
+  // Large buffers that only faults get, never reads ahead.
+  static constexpr std::size_t kForDemand = 4;
+
+  // One read; its index is the tag of the request, and the first kLarge have large buffers.
+  struct Read {
+    region::GuestMemory* guest = nullptr;  // nullptr = unused
+    std::uint64_t first = 0;
+    std::uint32_t count = 0;
+    std::uint32_t tries = 0;
+    base::Nanos since{};
+    bool demand = false;  // somebody waits for the first page
+  };
+
+  SwapIn(const SwapInOptions& options, region::Credit& credit, region::Notices& notices)
+      : options_(options), credit_(credit), notices_(notices) {}
+  std::byte* buffer(std::size_t index) const noexcept;
+  std::size_t find_unused(std::size_t from, std::size_t to) const noexcept;
+  std::size_t unused_large() const noexcept;
+  region::Outcome begin(region::GuestMemory& guest, std::uint64_t first, std::uint32_t most, base::Nanos since,
+                        bool demand) noexcept;
+  void read_ahead(region::GuestMemory& guest, std::uint64_t from, std::uint64_t to, std::uint32_t pages) noexcept;
+  bool submit(std::size_t index) noexcept;
+  void complete(std::size_t index, int result) noexcept;
+  void place(Read& read, std::byte* bytes, std::uint32_t from, std::uint32_t to) noexcept;
+  void put_back(Read& read, std::uint32_t from, std::uint32_t to) noexcept;
+  void lose(Read& read, int error) noexcept;
+  bool good(const Read& read, std::uint32_t index, const std::byte* bytes) const noexcept;
+
+  const SwapInOptions options_;
+  region::Credit& credit_;
+  region::Notices& notices_;
+  std::unique_ptr<os::AsyncIo> io_;
+  os::Mapping buffers_;
+  std::array<Read, kLarge + kSmall> reads_;
+  bool submitted_ = false;
+};
+
+}  // namespace vmm::reclaim

@@ -1,0 +1,51 @@
+// SwapStore: one guest's swap file with its slots, and whether it can be written at present.
+// Thread-safety: file and secret are immutable; slots is thread-safe; the failure state is atomic.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include "base/clock.h"
+#include "reclaim/slot_map.h"
+#include "reclaim/swap_file.h"
+#include "region/guest_memory.h"
+
+namespace vmm::reclaim {
+
+class SwapStore final : public region::BackingStore {
+ public:
+  // Errors: those of SwapFile and SlotMap.
+  static Result<std::unique_ptr<SwapStore>> create(const SwapFileOptions& options, std::uint64_t secret) {
+    auto file = SwapFile::create(options);
+    if (!file) return tl::unexpected(file.error());
+    auto slots = SlotMap::create(options.bytes / kPageSize);
+    if (!slots) return tl::unexpected(slots.error());
+    return std::unique_ptr<SwapStore>(new SwapStore(std::move(*file), std::move(*slots), secret));
+  }
+
+  static SwapStore& of(const region::GuestMemory& guest) noexcept { return static_cast<SwapStore&>(*guest.backing); }
+
+  // Writes are tried: always, but for a while after one failed.
+  bool writable(base::Nanos now) const noexcept { return now.count() >= retry_at_.load(std::memory_order_relaxed); }
+  bool failed() const noexcept { return retry_at_.load(std::memory_order_relaxed) != 0; }
+  // True if this changed the state.
+  bool set_failed(base::Nanos retry_at) noexcept { return retry_at_.exchange(retry_at.count()) == 0; }
+  bool set_working() noexcept { return failed() && retry_at_.exchange(0) != 0; }
+
+  std::uint64_t metadata_bytes() const noexcept { return slots.slots() * 8 + slots.slots() / 8; }
+
+  const SwapFile file;
+  SlotMap slots;
+  const std::uint64_t secret;
+  std::uint64_t strip_hand = 0;  // the worker's: where it last took a slot from a resident page
+
+ private:
+  SwapStore(SwapFile f, SlotMap s, std::uint64_t key) noexcept
+      : file(std::move(f)), slots(std::move(s)), secret(key) {}
+
+  std::atomic<base::Nanos::rep> retry_at_{0};  // 0 = no failure
+};
+
+}  // namespace vmm::reclaim

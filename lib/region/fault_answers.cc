@@ -1,0 +1,234 @@
+// How the fault service answers a missing page that is not swapped.
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "region/fault_service.h"
+#include "region/isolator.h"
+
+namespace vmm::region {
+namespace {
+
+constexpr std::uint64_t kPagesPerHuge = kHugePageSize / kPageSize;
+
+base::Nanos now() noexcept { return std::chrono::steady_clock::now().time_since_epoch(); }
+
+void record(base::Histogram& histogram, base::Nanos since) noexcept {
+  histogram.record(static_cast<std::uint64_t>(std::max<base::Nanos::rep>((now() - since).count(), 0)));
+}
+
+bool missing(PageWord word) noexcept {
+  return word.state() == PageState::native || word.state() == PageState::empty;
+}
+
+// Pages round one that is locked, locked one by one while `fits`; the words of all of them are the caller's.
+class LockedRun {
+ public:
+  template <class Fits>
+  LockedRun(PageTable& table, std::uint64_t page, PageWord word, policy::PageRange window, Fits fits) noexcept
+      : table_(table), first_(page), end_(page + 1) {
+    words_[at(page)] = word;
+    const auto most_first = std::max(window.first, page - std::min(page, kPagesPerHuge - 1));
+    const auto most_end = std::min({window.first + window.count, table.pages(), most_first + kPagesPerHuge});
+    while (end_ < most_end && take(end_, fits)) ++end_;
+    while (first_ > most_first && take(first_ - 1, fits)) --first_;
+  }
+  std::uint64_t first() const noexcept { return first_; }
+  std::uint64_t end() const noexcept { return end_; }
+  std::uint64_t count() const noexcept { return end_ - first_; }
+  PageWord word(std::uint64_t page) const noexcept { return words_[at(page)]; }
+  // Unlocks all but `page`, unchanged.
+  void keep_only(std::uint64_t page) noexcept {
+    for (auto p = first_; p < end_; ++p)
+      if (p != page) table_.unlock(p, word(p));
+    first_ = page;
+    end_ = page + 1;
+  }
+
+ private:
+  static constexpr std::size_t at(std::uint64_t page) noexcept { return page % words_size; }
+  template <class Fits>
+  bool take(std::uint64_t page, Fits fits) noexcept {
+    // A glimpse first: taking the lock of a page only to let go of it would disturb others.
+    if (!fits(table_.load(page))) return false;
+    const auto word = table_.try_lock(page);
+    if (!word) return false;
+    if (!fits(*word)) {
+      table_.unlock(page, *word);
+      return false;
+    }
+    words_[at(page)] = *word;
+    return true;
+  }
+  static constexpr std::size_t words_size = kPagesPerHuge;
+  PageTable& table_;
+  std::uint64_t first_, end_;
+  std::array<PageWord, words_size> words_;
+};
+
+}  // namespace
+
+Outcome FaultService::fill(const Fault& fault, PageWord word) noexcept {
+  GuestMemory& guest = *fault.guest;
+  auto& table = guest.table;
+  const bool roomy = credit_.free() > options_.roomy_free_pages;
+  if (fault.write && roomy && guest.options().large_pages && zero_pool_ != nullptr) {
+    if (fill_huge(guest, fault.page, word)) {
+      bump(guest.counters.fills);
+      record(guest.fill_latency, fault.since);
+      check_memory();
+      return Outcome::done;
+    }
+    // Zeroing takes the worker about as long as filling with small pages would take here; and the page is huge.
+    if (zero_pool_->ready() == 0 && !fault.waited_for_zeros && could_be_huge(guest, fault.page)) {
+      table.unlock(fault.page, word);
+      demand_.zeros_wanted();
+      return Outcome::wait_zeros;
+    }
+  }
+  LockedRun run(table, fault.page, word, guest.fill_window.next(fault.page, roomy), missing);
+  if (!guest.try_charge(run.count())) {
+    run.keep_only(fault.page);
+    if (!guest.try_charge(1)) {
+      table.unlock(fault.page, word);
+      return Outcome::wait_credit;
+    }
+  }
+  auto* const start = guest.at(run.first());
+  const auto bytes = run.count() * kPageSize;
+  auto done = fault.write ? guest.uffd().copy(start, zeros_.data(), bytes, false) : guest.uffd().zero(start, bytes);
+  auto filled = run.first() + done.bytes / kPageSize;
+  auto outcome = Outcome::done;
+  if (done.error == EEXIST && filled <= fault.page) {
+    // Something is in the place: a page that nobody told us of, which then is the guest's, or a marker, which
+    // goes, so that the thread faults once more.
+    std::uint8_t bits = 0;
+    if (guest.pagemap().bits_from_pagemap(guest.at(filled), 1, &bits) == 0 && bits == os::kMarker)
+      guest.uffd().write_protect(guest.at(filled), kPageSize, false);
+    else
+      ++filled;
+    guest.uffd().wake(guest.at(fault.page), kPageSize);
+  } else if (done.error != 0 && filled <= fault.page) {
+    // ENOENT: the guest went back to native; the kernel answers. Others: the kernel is short or busy.
+    if (done.error == ENOENT || done.error == ESRCH)
+      guest.uffd().wake(guest.at(fault.page), kPageSize);
+    else
+      outcome = Outcome::wait_kernel;
+  }
+  for (auto page = run.first(); page < run.end(); ++page)
+    table.unlock(page, page < filled ? run.word(page).with_state(PageState::resident) : run.word(page));
+  guest.uncharge(run.end() - filled);
+  if (outcome == Outcome::done) {
+    guest.warm(fault.page, 1);
+    bump(guest.counters.fills);
+    record(guest.fill_latency, fault.since);
+  }
+  check_memory();
+  return outcome;
+}
+
+bool FaultService::could_be_huge(const GuestMemory& guest, std::uint64_t page) const noexcept {
+  const auto first = page / kPagesPerHuge * kPagesPerHuge;
+  return first + kPagesPerHuge <= guest.pages() && !guest.over_limit(kPagesPerHuge) &&
+         missing(guest.table.load(first)) && missing(guest.table.load(first + kPagesPerHuge - 1));
+}
+
+bool FaultService::fill_huge(GuestMemory& guest, std::uint64_t page, PageWord word) noexcept {
+  const auto first = page / kPagesPerHuge * kPagesPerHuge;
+  if (zero_pool_->ready() == 0 || !could_be_huge(guest, page)) return false;
+  LockedRun run(guest.table, page, word, {first, kPagesPerHuge}, missing);
+  std::uint64_t filled = first;
+  if (run.count() == kPagesPerHuge) filled = first + zero_pool_->take(guest, first);
+  for (auto p = run.first(); p < run.end(); ++p) {
+    if (p == page && p >= filled) continue;  // still the caller's
+    guest.table.unlock(p, p < filled ? run.word(p).with_state(PageState::resident) : run.word(p));
+  }
+  demand_.zeros_wanted();
+  if (page >= filled) return false;
+  guest.warm(page, 1);
+  return true;
+}
+
+Outcome FaultService::confirm(const Fault& fault, PageWord word) noexcept {
+  GuestMemory& guest = *fault.guest;
+  auto* const place = guest.at(fault.page);
+  auto outcome = Outcome::done;
+  if (fault.write_protected) {
+    // Baseline: the page was put in place protected, to see whether it is written. It is now.
+    if (guest.uffd().write_protect(place, kPageSize, false) != 0) outcome = Outcome::wait_kernel;
+  } else {
+    // Answered already for another thread (EEXIST) - or the application dropped the page behind our back, and
+    // then zeros are what it asked for.
+    const auto done = fault.write ? guest.uffd().copy(place, zeros_.data(), kPageSize, false)
+                                  : guest.uffd().zero(place, kPageSize);
+    if (done.error == EEXIST) {
+      std::uint8_t bits = 0;
+      if (guest.pagemap().bits_from_pagemap(place, 1, &bits) == 0 && bits == os::kMarker)
+        guest.uffd().write_protect(place, kPageSize, false);
+    }
+    if (done.error == EEXIST || done.error == ENOENT || done.error == ESRCH)
+      guest.uffd().wake(place, kPageSize);
+    else if (done.error != 0)
+      outcome = Outcome::wait_kernel;
+  }
+  guest.table.unlock(fault.page, word);
+  return outcome;
+}
+
+Outcome FaultService::rescue(const Fault& fault, PageWord word) noexcept {
+  GuestMemory& guest = *fault.guest;
+  const auto parked = [](PageWord w) { return w.state() == PageState::isolated && !w.writing(); };
+  auto window = guest.rescue_window.next(fault.page, false);
+  // A huge page that was parked whole goes back whole, and stays huge.
+  const auto chunk = fault.page / kPagesPerHuge * kPagesPerHuge;
+  if (guest.options().large_pages && chunk + kPagesPerHuge <= guest.pages() && parked(guest.table.load(chunk)) &&
+      parked(guest.table.load(chunk + kPagesPerHuge - 1)))
+    window = {chunk, kPagesPerHuge};
+  LockedRun run(guest.table, fault.page, word, window, parked);
+  int error = 0;
+  const auto given = guest.isolator().give(guest, run.first(), run.count(), error);
+  const auto end = run.first() + given;
+  for (auto page = run.first(); page < run.end(); ++page)
+    guest.table.unlock(page, page < end ? run.word(page).with_state(PageState::resident) : run.word(page));
+  drop(guest.counters.staging, given);
+  guest.warm(fault.page, 2);
+  if (end <= fault.page) {
+    if (error == ENOENT || error == ESRCH) guest.uffd().wake(guest.at(fault.page), kPageSize);
+    return Outcome::wait_kernel;
+  }
+  bump(guest.counters.rescues);
+  record(guest.rescue_latency, fault.since);
+  return Outcome::done;
+}
+
+Outcome FaultService::copy_back(const Fault& fault, PageWord word) noexcept {
+  GuestMemory& guest = *fault.guest;
+  if (!guest.try_charge(1)) {
+    guest.table.unlock(fault.page, word);
+    return Outcome::wait_credit;
+  }
+  const int error = guest.isolator().copy_back(guest, fault.page);
+  if (error != 0) {
+    guest.uncharge(1);
+    guest.table.unlock(fault.page, word);
+    return Outcome::wait_kernel;
+  }
+  guest.table.unlock(fault.page, word.with_state(PageState::resident));
+  guest.warm(fault.page, 2);
+  bump(guest.counters.rescues);
+  record(guest.rescue_latency, fault.since);
+  return Outcome::done;
+}
+
+Outcome FaultService::reject(const Fault& fault, PageWord word) noexcept {
+  GuestMemory& guest = *fault.guest;
+  auto* const place = guest.at(fault.page);
+  // SIGBUS from Linux 6.6 on; before, the page is made inaccessible: SIGSEGV. Never zeros.
+  if (guest.uffd().poison(place, kPageSize) != 0) os::make_inaccessible(place, kPageSize);
+  guest.uffd().wake(place, kPageSize);
+  guest.table.unlock(fault.page, word);
+  bump(guest.counters.rejected_faults);
+  return Outcome::done;
+}
+
+}  // namespace vmm::region

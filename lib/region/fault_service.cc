@@ -1,0 +1,304 @@
+#include "region/fault_service.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "region/isolator.h"
+
+namespace vmm::region {
+namespace {
+
+constexpr std::size_t kMostDeferred = 4096;
+constexpr std::size_t kMostGuests = 16384;
+// Tags of the epoll that are not guests.
+constexpr std::uint64_t kBellTag = 1, kSourceTag = 2;
+constexpr int kRetryMs = 1;  // for what nobody rings for: the kernel asked to try again
+
+base::Nanos now() noexcept { return std::chrono::steady_clock::now().time_since_epoch(); }
+
+}  // namespace
+
+// A request to the thread; lives on the stack of its caller, who waits for `done`.
+struct FaultService::Command {
+  enum Kind { kAdd, kRemove, kStop };
+  Kind kind;
+  GuestMemory* guest = nullptr;
+  Command* next = nullptr;
+  int error = 0;
+  std::atomic<int> done{0};
+
+  void finish() noexcept {
+    done.store(1, std::memory_order_release);
+    done.notify_all();
+  }
+};
+
+FaultService::FaultService(const FaultServiceOptions& options, Credit& credit, PageSource& source,
+                           MemoryDemand& demand, Notices& notices, ZeroPool* zero_pool)
+    : options_(options), credit_(credit), source_(source), demand_(demand), notices_(notices), zero_pool_(zero_pool) {
+  deferred_.reserve(kMostDeferred);
+  guests_.reserve(kMostGuests);
+  removing_.reserve(kMostGuests);
+}
+
+Result<std::unique_ptr<FaultService>> FaultService::create(const FaultServiceOptions& options, Credit& credit,
+                                                           PageSource& source, MemoryDemand& demand,
+                                                           Notices& notices, ZeroPool* zero_pool) {
+  std::unique_ptr<FaultService> s(new FaultService(options, credit, source, demand, notices, zero_pool));
+  auto poller = os::Poller::create();
+  if (!poller) return tl::unexpected(poller.error());
+  s->poller_ = std::move(*poller);
+  auto bell = os::Doorbell::create();
+  if (!bell) return tl::unexpected(bell.error());
+  s->bell_ = std::move(*bell);
+  auto zeros = os::Mapping::anonymous(kHugePageSize);
+  if (!zeros) return tl::unexpected(zeros.error());
+  s->zeros_ = std::move(*zeros);
+  os::advise_huge_pages(s->zeros_.data(), s->zeros_.size(), false);
+  // Reading maps the kernel's zero page everywhere: a source of 2 MiB of zeros that costs no memory.
+  for (std::uint64_t i = 0; i < kHugePageSize; i += kPageSize)
+    static_cast<void>(*const_cast<volatile std::byte*>(s->zeros_.data() + i));
+  if (const int e = s->poller_.add(s->bell_.fd(), kBellTag)) return base::fail_errno(e, "epoll_ctl of a fault thread");
+  if (source.event_fd() >= 0)
+    if (const int e = s->poller_.add(source.event_fd(), kSourceTag))
+      return base::fail_errno(e, "epoll_ctl of a fault thread");
+  auto* self = s.get();
+  auto thread = os::Thread::start("vmm-fault/" + std::to_string(options.node), [self] { self->run(); });
+  if (!thread) return tl::unexpected(thread.error());
+  s->thread_ = std::move(*thread);
+  return s;
+}
+
+FaultService::~FaultService() {
+  if (!thread_.joinable()) return;
+  Command command{Command::kStop};
+  post(command);
+  thread_.join();
+}
+
+void FaultService::post(Command& command) noexcept {
+  auto* head = commands_.load(std::memory_order_relaxed);
+  do command.next = head;
+  while (!commands_.compare_exchange_weak(head, &command, std::memory_order_release, std::memory_order_relaxed));
+  bell_.ring();
+}
+
+Result<void> FaultService::add(GuestMemory& guest) {
+  Command command{Command::kAdd, &guest};
+  post(command);
+  command.done.wait(0, std::memory_order_acquire);
+  if (command.error != 0)
+    return base::fail_errno(command.error, "epoll_ctl for guest \"" + guest.name() + "\"",
+                            "raise fs.epoll.max_user_watches, or use fewer guests");
+  return {};
+}
+
+void FaultService::remove(GuestMemory& guest) {
+  Command command{Command::kRemove, &guest};
+  post(command);
+  command.done.wait(0, std::memory_order_acquire);
+}
+
+bool FaultService::prefetch(GuestMemory& guest, std::uint64_t first, std::uint64_t end) {
+  for (auto& p : guest.prefetches) {
+    std::uint32_t free = Prefetch::kFree;
+    if (!p.state.compare_exchange_strong(free, Prefetch::kClaimed, std::memory_order_acquire)) continue;
+    p.next = first;
+    p.end = end;
+    p.state.store(Prefetch::kQueued, std::memory_order_release);
+    bell_.ring();
+    return true;
+  }
+  return false;
+}
+
+void FaultService::wait_prefetched(GuestMemory& guest) {
+  for (auto& p : guest.prefetches)
+    for (auto s = p.state.load(std::memory_order_acquire); s != Prefetch::kFree;
+         s = p.state.load(std::memory_order_acquire))
+      p.state.wait(s, std::memory_order_acquire);
+}
+
+FaultProgress FaultService::progress() const noexcept {
+  return {answered_.load(std::memory_order_relaxed), address_.load(std::memory_order_relaxed)};
+}
+
+void FaultService::run() noexcept {
+  std::array<std::uint64_t, 64> tags;
+  while (!stop_) {
+    const bool kernel_asked = std::any_of(deferred_.begin(), deferred_.end(),
+                                          [](const Fault& f) { return f.outcome == Outcome::wait_kernel; });
+    const int count = poller_.wait(tags.data(), static_cast<int>(tags.size()), kernel_asked ? kRetryMs : -1);
+    bool look_again = kernel_asked;
+    for (int i = 0; i < count; ++i) {
+      const auto tag = tags[static_cast<std::size_t>(i)];
+      if (tag == kBellTag) {
+        bell_.clear();
+        look_again = true;
+        pumping_ = true;
+      } else if (tag == kSourceTag) {
+        look_again |= source_.reap();
+      } else {
+        drain(*reinterpret_cast<GuestMemory*>(tag));
+      }
+    }
+    take_commands();
+    if (look_again) retry_deferred();
+    if (pumping_) pump_prefetches();
+    source_.flush();
+    finish_removals();
+  }
+}
+
+void FaultService::take_commands() noexcept {
+  auto* command = commands_.exchange(nullptr, std::memory_order_acquire);
+  while (command != nullptr) {
+    auto* next = command->next;  // a finished command is gone
+    switch (command->kind) {
+      case Command::kAdd:
+        VMM_CHECK(guests_.size() < kMostGuests);
+        command->error = poller_.add(command->guest->uffd().fd(), reinterpret_cast<std::uintptr_t>(command->guest));
+        if (command->error == 0) guests_.push_back(command->guest);
+        command->finish();
+        break;
+      case Command::kRemove: {
+        auto* guest = command->guest;
+        guest->closing = true;
+        poller_.remove(guest->uffd().fd());
+        std::erase(guests_, guest);
+        std::erase_if(deferred_, [&](const Fault& f) { return f.guest == guest; });
+        for (auto& p : guest->prefetches)
+          if (p.state.load(std::memory_order_acquire) == Prefetch::kQueued) {
+            p.state.store(Prefetch::kFree, std::memory_order_release);
+            p.state.notify_all();
+          }
+        removing_.push_back(command);
+        break;
+      }
+      case Command::kStop:
+        stop_ = true;
+        break;
+    }
+    command = next;
+  }
+}
+
+void FaultService::finish_removals() noexcept {
+  std::erase_if(removing_, [&](Command* command) {
+    if (source_.in_flight(*command->guest) != 0) return false;
+    command->finish();
+    return true;
+  });
+}
+
+void FaultService::pump_prefetches() noexcept {
+  pumping_ = false;
+  for (auto* guest : guests_)
+    for (auto& p : guest->prefetches) {
+      if (p.state.load(std::memory_order_acquire) != Prefetch::kQueued) continue;
+      if (!source_.pump(*guest, p.next, p.end)) {
+        pumping_ = true;  // goes on when the next read has come
+        continue;
+      }
+      p.state.store(Prefetch::kFree, std::memory_order_release);
+      p.state.notify_all();
+    }
+}
+
+void FaultService::drain(GuestMemory& guest) noexcept {
+  std::array<os::FaultEvent, 64> events;
+  for (;;) {
+    const int count = guest.uffd().read(events.data(), static_cast<int>(events.size()));
+    if (count <= 0) return;
+    const auto since = now();
+    const auto end = events.begin() + count;
+    if (count > 1)
+      std::sort(events.begin(), end, [](const auto& a, const auto& b) {
+        return a.address != b.address ? a.address < b.address : a.write > b.write;
+      });
+    for (auto e = events.begin(); e != end; ++e) {
+      if (e->other) continue;
+      // One answer wakes every thread that waits for the page.
+      if (e != events.begin() && (e - 1)->address == e->address && (e - 1)->write_protected == e->write_protected)
+        continue;
+      bump(guest.counters.faults);
+      handle({&guest, guest.page_of(e->address), since, e->write, e->write_protected});
+    }
+    if (count < static_cast<int>(events.size())) return;
+  }
+}
+
+bool FaultService::already_deferred(const GuestMemory& guest, std::uint64_t page) const noexcept {
+  return std::any_of(deferred_.begin(), deferred_.end(),
+                     [&](const Fault& f) { return f.guest == &guest && f.page == page; });
+}
+
+void FaultService::handle(const Fault& fault) noexcept {
+  address_.store(reinterpret_cast<std::uintptr_t>(fault.guest->at(fault.page)), std::memory_order_relaxed);
+  const auto outcome = answer(fault);
+  address_.store(0, std::memory_order_relaxed);
+  answered_.fetch_add(1, std::memory_order_relaxed);
+  if (outcome == Outcome::done || outcome == Outcome::reading) return;
+  if (outcome == Outcome::wait_credit) bump(fault.guest->counters.stalls);
+  if (deferred_.size() == kMostDeferred) {
+    // No room to remember it: the thread faults again, and by then there may be.
+    fault.guest->uffd().wake(fault.guest->at(fault.page), kPageSize);
+    return;
+  }
+  if (!fault.write_protected && already_deferred(*fault.guest, fault.page)) return;
+  deferred_.push_back(fault);
+  deferred_.back().outcome = outcome;
+  deferred_.back().waited_for_zeros = outcome == Outcome::wait_zeros;
+}
+
+void FaultService::retry_deferred() noexcept {
+  std::erase_if(deferred_, [&](Fault& f) {
+    f.outcome = answer(f);
+    f.waited_for_zeros |= f.outcome == Outcome::wait_zeros;
+    return f.outcome == Outcome::done || f.outcome == Outcome::reading;
+  });
+}
+
+Outcome FaultService::answer(const Fault& fault) noexcept {
+  GuestMemory& guest = *fault.guest;
+  for (bool announced = false;; announced = true) {
+    const auto word = guest.table.try_lock(fault.page);
+    if (!word) {
+      if (!announced) {
+        // Who unlocks now rings; who unlocked before this leaves a lock that can be had.
+        guest.table.announce_wait();
+        continue;
+      }
+      if (guest.table.load(fault.page).state() == PageState::swapped) source_.touched(guest, fault.page);
+      return Outcome::wait_page;
+    }
+    auto outcome = Outcome::done;
+    switch (word->state()) {
+      case PageState::native:
+      case PageState::empty: outcome = fill(fault, *word); break;
+      case PageState::resident: outcome = confirm(fault, *word); break;
+      case PageState::isolated: outcome = word->writing() ? copy_back(fault, *word) : rescue(fault, *word); break;
+      case PageState::swapped:
+        outcome = guest.closing ? Outcome::wait_page : source_.start(guest, fault.page, fault.since, true);
+        if (outcome != Outcome::reading) guest.table.unlock(fault.page, *word);
+        break;
+      case PageState::lost: outcome = reject(fault, *word); break;
+      case PageState::shared:
+      case PageState::compressed:
+      case PageState::ballooned: VMM_CHECK_EQ(word->state(), PageState::resident);
+    }
+    if (outcome != Outcome::reading) guest.table.released();
+    if (outcome != Outcome::wait_credit) return outcome;
+    demand_.memory_wanted();
+    if (announced) return outcome;
+    credit_.announce_wait();
+  }
+}
+
+void FaultService::check_memory() noexcept {
+  if (credit_.free() < options_.low_free_pages) demand_.memory_wanted();
+}
+
+}  // namespace vmm::region

@@ -1,0 +1,127 @@
+// FaultService: the thread of one node that answers the page faults of the guests homed there.
+//
+// It reads the guests' userfaultfds through one epoll and answers each missing page by its state: fills untouched
+// ones, gives isolated ones back, asks the PageSource for swapped ones. It allocates nothing, logs nothing, waits
+// for nothing but events, takes no Mutex, and never touches guest memory. What it cannot answer at once (a page
+// that somebody works on, no credit, no buffer) it keeps and looks at again when that changes.
+// Thread-safety: public functions may be called from any thread but its own.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/clock.h"
+#include "os/poller.h"
+#include "os/thread.h"
+#include "region/guest_memory.h"
+#include "region/notice.h"
+#include "region/page_source.h"
+#include "region/zero_pool.h"
+#include "vmm/result.h"
+
+namespace vmm::region {
+
+// Told by fault threads that memory is short or that zeroed pages are wanted. Lock-free.
+class MemoryDemand {
+ public:
+  virtual ~MemoryDemand() = default;
+  virtual void memory_wanted() noexcept = 0;
+  virtual void zeros_wanted() noexcept = 0;
+};
+
+struct FaultServiceOptions {
+  int node = 0;
+  std::uint64_t low_free_pages = 0;   // below this many free pages the demand is told
+  std::uint64_t roomy_free_pages = 0; // above this many, memory is filled generously
+};
+
+// What the watchdog reads: the fault being answered now.
+struct FaultProgress {
+  std::uint64_t answered = 0;  // grows with every fault
+  std::uint64_t address = 0;   // 0 = idle
+};
+
+class FaultService {
+ public:
+  // `source`, `credit`, `demand`, `notices` and `zero_pool` (may be null) outlive the service.
+  // Errors: EMFILE, ENOMEM, EAGAIN (threads).
+  static Result<std::unique_ptr<FaultService>> create(const FaultServiceOptions& options, Credit& credit,
+                                                      PageSource& source, MemoryDemand& demand, Notices& notices,
+                                                      ZeroPool* zero_pool);
+  // Ends the thread. All guests have been removed.
+  ~FaultService();
+
+  // Faults of the guest are answered from now on. Blocks until the thread knows it. Errors: ENOSPC of epoll.
+  Result<void> add(GuestMemory& guest);
+  // The thread knows nothing of the guest any more. Blocks until reads in flight for it have ended.
+  void remove(GuestMemory& guest);
+
+  // Begins to bring swapped pages of [first, end) back. Does not wait; false: four such are under way already.
+  bool prefetch(GuestMemory& guest, std::uint64_t first, std::uint64_t end);
+  // Waits until no prefetch of that guest is under way.
+  void wait_prefetched(GuestMemory& guest);
+
+  const os::Doorbell& bell() const noexcept { return bell_; }
+  FaultProgress progress() const noexcept;
+
+ private:
+  // A fault that is not answered yet.
+  struct Fault {
+    GuestMemory* guest = nullptr;
+    std::uint64_t page = 0;
+    base::Nanos since{};
+    bool write = false;
+    bool write_protected = false;
+    Outcome outcome = Outcome::done;
+    bool waited_for_zeros = false;
+  };
+  struct Command;
+
+  FaultService(const FaultServiceOptions& options, Credit& credit, PageSource& source, MemoryDemand& demand,
+               Notices& notices, ZeroPool* zero_pool);
+  void run() noexcept;
+  void post(Command& command) noexcept;
+  void take_commands() noexcept;
+  void finish_removals() noexcept;
+  void pump_prefetches() noexcept;
+  void drain(GuestMemory& guest) noexcept;
+  void handle(const Fault& fault) noexcept;
+  void retry_deferred() noexcept;
+  bool already_deferred(const GuestMemory& guest, std::uint64_t page) const noexcept;
+
+  Outcome answer(const Fault& fault) noexcept;
+  Outcome fill(const Fault& fault, PageWord word) noexcept;
+  bool could_be_huge(const GuestMemory& guest, std::uint64_t page) const noexcept;
+  bool fill_huge(GuestMemory& guest, std::uint64_t page, PageWord word) noexcept;
+  Outcome confirm(const Fault& fault, PageWord word) noexcept;
+  Outcome rescue(const Fault& fault, PageWord word) noexcept;
+  Outcome copy_back(const Fault& fault, PageWord word) noexcept;
+  Outcome reject(const Fault& fault, PageWord word) noexcept;
+  void check_memory() noexcept;
+
+  const FaultServiceOptions options_;
+  Credit& credit_;
+  PageSource& source_;
+  MemoryDemand& demand_;
+  Notices& notices_;
+  ZeroPool* const zero_pool_;
+  os::Poller poller_;
+  os::Doorbell bell_;
+  os::Mapping zeros_;  // 2 MiB that read as the zero page: the source of fills
+  std::atomic<Command*> commands_{nullptr};
+  std::atomic<std::uint64_t> answered_{0};
+  std::atomic<std::uint64_t> address_{0};
+
+  // The thread's own.
+  std::vector<Fault> deferred_;         // capacity kMostDeferred, never grown
+  std::vector<GuestMemory*> guests_;    // capacity kMostGuests
+  std::vector<Command*> removing_;      // capacity kMostGuests
+  bool stop_ = false;
+  bool pumping_ = false;                // a prefetch is under way
+
+  os::Thread thread_;  // last: runs over all of the above
+};
+
+}  // namespace vmm::region

@@ -1,0 +1,168 @@
+#include "region/guest_memory.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "region/isolator.h"
+
+namespace vmm::region {
+namespace {
+
+// All flags and the policy before the first touch: otherwise pieces split off later never merge again.
+Result<void> prepare(const os::Mapping& m, const GuestMemoryOptions& o, const char* what) {
+  const auto failed = [&](int error, const char* call) {
+    return base::fail_errno(error, std::string(call) + " of guest \"" + o.name + "\"", "check the kernel's limits");
+  };
+  if (const int e = os::keep_from_children(m.data(), m.size())) return failed(e, "madvise(MADV_DONTFORK)");
+  if (!o.core_dump)
+    if (const int e = os::exclude_from_core_dumps(m.data(), m.size())) return failed(e, "madvise(MADV_DONTDUMP)");
+  // A kernel without huge pages refuses the advice, and then there is nothing to advise.
+  os::advise_huge_pages(m.data(), m.size(), o.large_pages);
+  const auto policy = o.bind ? os::NodePolicy::bound : os::NodePolicy::preferred;
+  if (const int e = os::bind_to_node(m.data(), m.size(), o.node, policy)) {
+    // Without NUMA in the kernel, or with mbind forbidden (container profiles), there is no placement to lose.
+    if (o.bind || (e != ENOSYS && e != EPERM))
+      return base::fail_errno(e, "mbind of guest \"" + o.name + "\" to node " + std::to_string(o.node),
+                              "choose a node that has memory, see probe()");
+  }
+  os::name_range(m.data(), m.size(), what);
+  return {};
+}
+
+}  // namespace
+
+GuestMemory::GuestMemory(const GuestMemoryOptions& options, Credit& credit, const os::Pagemap& pagemap)
+    : read_window(options.read_window), options_(options), credit_(credit), pagemap_(pagemap) {}
+
+Result<std::unique_ptr<GuestMemory>> GuestMemory::create(const GuestMemoryOptions& options, Credit& credit,
+                                                         const os::Pagemap& pagemap) {
+  std::unique_ptr<GuestMemory> g(new GuestMemory(options, credit, pagemap));
+  const auto bytes = options.pages * kPageSize;
+  auto memory = os::Mapping::guarded(bytes);
+  if (!memory) return tl::unexpected(memory.error());
+  g->memory_ = std::move(*memory);
+  auto staging = os::Mapping::guarded(bytes);
+  if (!staging) return tl::unexpected(staging.error());
+  g->staging_ = std::move(*staging);
+  auto table = PageTable::create(options.pages);
+  if (!table) return tl::unexpected(table.error());
+  g->table = std::move(*table);
+  auto heat = os::Mapping::anonymous((options.pages + kRunPages - 1) / kRunPages);
+  if (!heat) return tl::unexpected(heat.error());
+  g->heat_memory_ = std::move(*heat);
+  static_assert(sizeof(std::atomic<std::uint8_t>) == 1);
+  g->heat_ = reinterpret_cast<std::atomic<std::uint8_t>*>(g->heat_memory_.data());
+  if (auto r = prepare(g->memory_, options, "vmm-guest"); !r) return tl::unexpected(r.error());
+  if (auto r = prepare(g->staging_, options, "vmm-staging"); !r) return tl::unexpected(r.error());
+  if (options.userfaultfd) {
+    auto uffd = os::Userfaultfd::open(options.features);
+    if (!uffd) return tl::unexpected(uffd.error());
+    g->uffd_ = std::move(*uffd);
+    if (options.move) {
+      os::UffdFeatures staging_features;
+      staging_features.move = true;
+      auto staging_uffd = os::Userfaultfd::open(staging_features);
+      if (!staging_uffd) return tl::unexpected(staging_uffd.error());
+      g->staging_uffd_ = std::move(*staging_uffd);
+    }
+  }
+  g->isolator_ = make_isolator(options.move);
+  // A region that had a page before it is split merges again; one that had none does not.
+  *const_cast<volatile std::byte*>(g->memory_.data()) = std::byte{0};
+  os::drop_pages(g->memory_.data(), kPageSize);
+  return g;
+}
+
+GuestMemory::~GuestMemory() {
+  if (uffd_.fd() >= 0 && managed()) {
+    // Inaccessible first: a missing page would read as zero once the userfaultfd is gone.
+    os::make_inaccessible(memory_.data(), memory_.size());
+    uffd_.wake(memory_.data(), memory_.size());
+  }
+  credit_.release(counters.resident.load(std::memory_order_relaxed));
+}
+
+std::uint64_t GuestMemory::metadata_bytes() const noexcept {
+  return table.bytes() + heat_memory_.size();
+}
+
+bool GuestMemory::try_charge(std::uint64_t pages) noexcept {
+  if (over_limit(pages) || !credit_.try_charge(pages)) return false;
+  bump(counters.resident, pages);
+  return true;
+}
+
+void GuestMemory::uncharge(std::uint64_t pages) noexcept {
+  drop(counters.resident, pages);
+  credit_.release(pages);
+}
+
+Result<void> GuestMemory::manage() {
+  if (managed()) return {};
+  if (uffd_.fd() < 0)
+    return base::fail(Errc::not_supported, "managing guest \"" + name() + "\"", "userfaultfd is needed, see probe()");
+  const auto range_text = [&] {
+    char text[64];
+    std::snprintf(text, sizeof text, "[%p, %p)", static_cast<void*>(base()), static_cast<void*>(at(pages())));
+    return std::string(text);
+  };
+  if (options_.move)
+    if (const int e = staging_uffd_.register_range(staging_.data(), staging_.size(), false))
+      return base::fail_errno(e, "UFFDIO_REGISTER of the staging area of guest \"" + name() + "\"", "see probe()");
+  if (const int e = uffd_.register_range(memory_.data(), memory_.size(), true)) {
+    if (options_.move) staging_uffd_.unregister_range(staging_.data(), staging_.size());
+    return base::fail_errno(e, "UFFDIO_REGISTER of guest \"" + name() + "\" " + range_text(),
+                            e == EBUSY ? "another userfaultfd is registered on this range: remove it" : "see probe()");
+  }
+  managed_.store(true, std::memory_order_release);
+  adopt();
+  return {};
+}
+
+void GuestMemory::adopt() noexcept {
+  // One slice: what PAGEMAP_SCAN may look at without keeping mmap waiting.
+  constexpr std::uint64_t kSlice = 512;
+  std::array<std::uint8_t, kSlice> bits;
+  for (std::uint64_t first = 0; first < pages(); first += kSlice) {
+    const auto count = std::min(kSlice, pages() - first);
+    // Unknown residency is taken for resident: the charge is too high then, never too low.
+    if (pagemap_.bits(at(first), count, bits.data()) != 0) std::memset(bits.data(), os::kPresent, count);
+    std::uint64_t charged = 0;
+    for (std::uint64_t i = 0; i < count; ++i) {
+      if ((bits[i] & (os::kPresent | os::kSwapped)) == 0) continue;
+      const auto word = table.lock(first + i);
+      const bool adopt_it = word.state() == PageState::native;
+      table.unlock(first + i, adopt_it ? word.with_state(PageState::resident) : word);
+      charged += adopt_it ? 1 : 0;
+    }
+    table.released();
+    bump(counters.resident, charged);
+    credit_.charge(charged);
+  }
+}
+
+bool GuestMemory::unmanage() {
+  if (!managed()) return true;
+  if (counters.staging.load() != 0 || counters.swapped.load() != 0 || counters.lost.load() != 0) return false;
+  // Waiters are woken by this; what is missing is empty, so the kernel's zeros are the right bytes.
+  if (uffd_.unregister_range(memory_.data(), memory_.size()) != 0) return false;
+  if (options_.move) staging_uffd_.unregister_range(staging_.data(), staging_.size());
+  managed_.store(false, std::memory_order_release);
+  std::uint64_t charged = 0;
+  for (std::uint64_t page = 0; page < pages(); ++page) {
+    if (table.load(page).state() == PageState::native) continue;
+    const auto word = table.lock(page);
+    charged += word.state() == PageState::resident ? 1 : 0;
+    table.unlock(page, word.with_state(PageState::native));
+  }
+  table.released();
+  uncharge(charged);
+  return true;
+}
+
+}  // namespace vmm::region

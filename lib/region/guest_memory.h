@@ -1,0 +1,182 @@
+// GuestMemory: the memory of one guest and all that is known about it: its mapping, its staging area, the page
+// table, its userfaultfd, counters and marks. Fault service, worker and API calls meet here.
+//
+// The staging area is a second mapping of the guest's size: page i of the guest is staged at page i of it, so
+// a staged page needs no address of its own. It costs memory only while pages are in it.
+// Thread-safety: per member, as commented. Created and destroyed by one thread.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/histogram.h"
+#include "base/mutex.h"
+#include "os/mapping.h"
+#include "os/pagemap.h"
+#include "os/userfaultfd.h"
+#include "policy/window.h"
+#include "region/credit.h"
+#include "region/page_table.h"
+#include "vmm/result.h"
+#include "vmm/units.h"
+
+namespace vmm::region {
+
+class GuestMemory;
+class Isolator;
+
+// Where swapped pages are; the reclaim layer fills it in.
+class BackingStore {
+ public:
+  virtual ~BackingStore() = default;
+};
+
+// A range whose swapped pages are to be brought back. Owned by the guest, worked on by the fault thread.
+struct Prefetch {
+  enum State : std::uint32_t { kFree, kClaimed, kQueued };
+  std::atomic<std::uint32_t> state{kFree};
+  std::uint64_t next = 0;  // owner: who claimed it; once queued, the fault thread
+  std::uint64_t end = 0;
+};
+
+// Pages and counts; relaxed atomics, each right by itself.
+struct GuestCounters {
+  std::atomic<std::uint64_t> resident{0};  // charged: in place, in staging, or being read
+  std::atomic<std::uint64_t> staging{0};
+  std::atomic<std::uint64_t> swapped{0};
+  std::atomic<std::uint64_t> lost{0};
+  std::atomic<std::uint64_t> pinned{0};
+  std::atomic<std::uint64_t> swapped_out{0};
+  std::atomic<std::uint64_t> freed{0};     // left memory by reclaim: swapped out, or zero pages dropped
+  std::atomic<std::uint64_t> swap_written{0};
+  std::atomic<std::uint64_t> swapped_in{0};
+  std::atomic<std::uint64_t> faults{0};
+  std::atomic<std::uint64_t> fills{0};
+  std::atomic<std::uint64_t> rescues{0};
+  std::atomic<std::uint64_t> swap_ins{0};
+  std::atomic<std::uint64_t> swap_errors{0};
+  std::atomic<std::uint64_t> stalls{0};
+  std::atomic<std::uint64_t> busy_pages{0};
+  std::atomic<std::uint64_t> rejected_faults{0};
+};
+
+inline void bump(std::atomic<std::uint64_t>& counter, std::uint64_t by = 1) noexcept {
+  counter.fetch_add(by, std::memory_order_relaxed);
+}
+inline void drop(std::atomic<std::uint64_t>& counter, std::uint64_t by = 1) noexcept {
+  counter.fetch_sub(by, std::memory_order_relaxed);
+}
+
+struct GuestMemoryOptions {
+  std::uint64_t id = 0;
+  std::string name;
+  std::uint64_t pages = 0;
+  std::uint64_t limit_pages = 0;  // 0 = none
+  int node = 0;
+  bool bind = false;
+  bool large_pages = true;
+  bool core_dump = false;
+  bool move = true;               // isolation by UFFDIO_MOVE, else by write-protect and copy
+  bool userfaultfd = true;        // false: the guest stays native
+  os::UffdFeatures features;
+  std::uint32_t read_window = 64;
+};
+
+class GuestMemory {
+ public:
+  static constexpr std::uint64_t kRunPages = 64;
+
+  // Maps both areas, sets policy, advice and protection on them, and opens the userfaultfd.
+  // Errors: ENOMEM, ENODEV (node), EMFILE, errnos of userfaultfd.
+  static Result<std::unique_ptr<GuestMemory>> create(const GuestMemoryOptions& options, Credit& credit,
+                                                     const os::Pagemap& pagemap);
+  // Makes the memory inaccessible, wakes whoever waits for a page (SIGSEGV), and unmaps it.
+  // The fault service must have let go of it.
+  ~GuestMemory();
+  GuestMemory(const GuestMemory&) = delete;
+  GuestMemory& operator=(const GuestMemory&) = delete;
+
+  // Immutable.
+  std::uint64_t id() const noexcept { return options_.id; }
+  const std::string& name() const noexcept { return options_.name; }
+  const GuestMemoryOptions& options() const noexcept { return options_; }
+  std::uint64_t pages() const noexcept { return options_.pages; }
+  std::byte* base() const noexcept { return memory_.data(); }
+  std::byte* at(std::uint64_t page) const noexcept { return memory_.data() + page * kPageSize; }
+  std::byte* staged(std::uint64_t page) const noexcept { return staging_.data() + page * kPageSize; }
+  std::uint64_t page_of(std::uint64_t address) const noexcept {
+    return (address - reinterpret_cast<std::uintptr_t>(memory_.data())) / kPageSize;
+  }
+  const os::Userfaultfd& uffd() const noexcept { return uffd_; }
+  const os::Userfaultfd& staging_uffd() const noexcept { return staging_uffd_; }
+  const os::Pagemap& pagemap() const noexcept { return pagemap_; }
+  Isolator& isolator() const noexcept { return *isolator_; }
+  Credit& credit() const noexcept { return credit_; }
+  // Bytes of tables kept for this guest, all touched.
+  std::uint64_t metadata_bytes() const noexcept;
+
+  // Registers the whole region with userfaultfd: from now on missing pages are events. Then adopts what is
+  // there: every present page becomes resident and is charged. Idempotent. Not for fault threads.
+  // Errors: EBUSY (somebody else registered the range), ENOMEM. On error the guest stays native.
+  Result<void> manage() VMM_REQUIRES(control);
+  // The way back, whole; needs that nothing is isolated, swapped or lost. False if that is not so.
+  bool unmanage() VMM_REQUIRES(control);
+  bool managed() const noexcept { return managed_.load(std::memory_order_acquire); }
+
+  // Credit for pages of this guest, its limit respected.
+  bool try_charge(std::uint64_t pages) noexcept;
+  void uncharge(std::uint64_t pages) noexcept;
+  bool over_limit(std::uint64_t more) const noexcept {
+    return options_.limit_pages != 0 &&
+           counters.resident.load(std::memory_order_relaxed) + more > options_.limit_pages;
+  }
+
+  // How warm a run is: 0 may be taken at the clock hand's next visit. Any thread.
+  std::uint8_t heat(std::uint64_t run) const noexcept { return heat_[run].load(std::memory_order_relaxed); }
+  void warm(std::uint64_t page, std::uint8_t by) noexcept {
+    auto& h = heat_[page / kRunPages];
+    const auto old = h.load(std::memory_order_relaxed);
+    if (old < 3) h.store(static_cast<std::uint8_t>(old + by < 3 ? old + by : 3), std::memory_order_relaxed);
+  }
+  void cool(std::uint64_t run) noexcept {
+    const auto old = heat_[run].load(std::memory_order_relaxed);
+    if (old > 0) heat_[run].store(static_cast<std::uint8_t>(old - 1), std::memory_order_relaxed);
+  }
+
+  PageTable table;          // thread-safe
+  GuestCounters counters;   // thread-safe
+  base::Mutex control{base::LockRank::guest_control};  // native/managed change, discard of a native guest
+
+  // Written by the fault thread, read by any.
+  base::Histogram fill_latency, rescue_latency, swap_in_latency;
+
+  // The fault thread's own.
+  policy::FillWindow fill_window;
+  policy::FillWindow rescue_window;
+  policy::ReadWindow read_window;
+  Prefetch prefetches[4];
+  bool closing = false;
+
+  std::unique_ptr<BackingStore> backing;  // set before the guest is managed, immutable then
+
+ private:
+  GuestMemory(const GuestMemoryOptions& options, Credit& credit, const os::Pagemap& pagemap);
+  void adopt() noexcept;
+
+  const GuestMemoryOptions options_;
+  Credit& credit_;
+  const os::Pagemap& pagemap_;
+  os::Mapping memory_;
+  os::Mapping staging_;
+  os::Mapping heat_memory_;
+  std::atomic<std::uint8_t>* heat_ = nullptr;
+  os::Userfaultfd uffd_;
+  os::Userfaultfd staging_uffd_;
+  std::unique_ptr<Isolator> isolator_;
+  std::atomic<bool> managed_{false};
+};
+
+}  // namespace vmm::region

@@ -1,0 +1,49 @@
+// PageSource: what the fault service asks for pages that are swapped. Implemented by the reclaim layer.
+// Thread-safety: one fault thread calls everything; nothing allocates, logs or waits.
+#pragma once
+
+#include <cstdint>
+
+#include "base/clock.h"
+
+namespace vmm::region {
+
+class GuestMemory;
+
+// What became of a fault, or of an attempt to answer it.
+enum class Outcome : std::uint8_t {
+  done,         // answered
+  reading,      // a read is under way; its completion answers
+  wait_page,    // somebody else works on the page
+  wait_credit,  // no free memory
+  wait_buffer,  // all read buffers are in use
+  wait_zeros,   // the worker zeroes a huge page
+  wait_kernel,  // the kernel asks to try again
+};
+
+class PageSource {
+ public:
+  virtual ~PageSource() = default;
+
+  // Begins to read `page`, which is swapped and locked by the caller; with a demand, also what the guest's read
+  // window says. Outcome::reading: the source owns the lock and puts the page in place when it has come.
+  // Any other outcome: nothing was begun, the lock is the caller's.
+  virtual Outcome start(GuestMemory& guest, std::uint64_t page, base::Nanos since, bool demand) noexcept = 0;
+
+  // A thread waits for `page`, whose read is in flight: the reader may go further ahead.
+  virtual void touched(GuestMemory& guest, std::uint64_t page) noexcept = 0;
+
+  // Begins reads for a prefetch while buffers and memory are plentiful; advances next. True when it has ended.
+  virtual bool pump(GuestMemory& guest, std::uint64_t& next, std::uint64_t end) noexcept = 0;
+
+  // Readable when reap() has something to do; -1: never.
+  virtual int event_fd() const noexcept = 0;
+  // Puts in place what has come. True if it did anything.
+  virtual bool reap() noexcept = 0;
+  // Hands started reads to the kernel.
+  virtual void flush() noexcept = 0;
+  // Reads in flight for that guest.
+  virtual unsigned in_flight(const GuestMemory& guest) const noexcept = 0;
+};
+
+}  // namespace vmm::region

@@ -1,0 +1,78 @@
+#include "region/zero_pool.h"
+
+#include <memory>
+
+#include "region/credit.h"
+#include "region/guest_memory.h"
+
+namespace vmm::region {
+namespace {
+
+constexpr std::uint64_t kPagesPerHuge = kHugePageSize / kPageSize;
+
+}  // namespace
+
+Result<std::unique_ptr<ZeroPool>> ZeroPool::create(int node, Credit& credit) {
+  auto pool = std::make_unique<ZeroPool>();
+  auto memory = os::Mapping::guarded(kSlots * kHugePageSize);
+  if (!memory) return tl::unexpected(memory.error());
+  pool->memory_ = std::move(*memory);
+  pool->credit_ = &credit;
+  os::keep_from_children(pool->memory_.data(), pool->memory_.size());
+  os::exclude_from_core_dumps(pool->memory_.data(), pool->memory_.size());
+  os::advise_huge_pages(pool->memory_.data(), pool->memory_.size(), true);
+  os::bind_to_node(pool->memory_.data(), pool->memory_.size(), node, os::NodePolicy::preferred);
+  os::name_range(pool->memory_.data(), pool->memory_.size(), "vmm-zero-pool");
+  return pool;
+}
+
+ZeroPool::~ZeroPool() {
+  if (credit_ != nullptr) drain();
+}
+
+bool ZeroPool::refill() noexcept {
+  for (std::size_t slot = 0; slot < kSlots; ++slot) {
+    if (states_[slot].load(std::memory_order_acquire) != kEmpty) continue;
+    if (!credit_->try_charge(kPagesPerHuge)) return false;
+    // One write makes the kernel zero a huge page; if it gives small ones, the others are touched too, so that
+    // the move finds no hole.
+    for (std::uint64_t page = 0; page < kPagesPerHuge; ++page)
+      *const_cast<volatile std::byte*>(at(slot) + page * kPageSize) = std::byte{0};
+    states_[slot].store(kReady, std::memory_order_release);
+    ready_.fetch_add(1, std::memory_order_acq_rel);
+    return true;
+  }
+  return false;
+}
+
+std::size_t ZeroPool::drain() noexcept {
+  std::size_t drained = 0;
+  for (std::size_t slot = 0; slot < kSlots; ++slot) {
+    std::uint8_t ready = kReady;
+    if (!states_[slot].compare_exchange_strong(ready, kTaken, std::memory_order_acq_rel)) continue;
+    ready_.fetch_sub(1, std::memory_order_acq_rel);
+    os::drop_pages(at(slot), kHugePageSize);
+    states_[slot].store(kEmpty, std::memory_order_release);
+    credit_->release(kPagesPerHuge);
+    ++drained;
+  }
+  return drained;
+}
+
+std::uint64_t ZeroPool::take(GuestMemory& guest, std::uint64_t first) noexcept {
+  for (std::size_t slot = 0; slot < kSlots; ++slot) {
+    std::uint8_t ready = kReady;
+    if (!states_[slot].compare_exchange_strong(ready, kTaken, std::memory_order_acq_rel)) continue;
+    ready_.fetch_sub(1, std::memory_order_acq_rel);
+    const auto moved = guest.uffd().move(guest.at(first), at(slot), kHugePageSize).bytes / kPageSize;
+    bump(guest.counters.resident, moved);
+    // What did not move goes back to the kernel, never to another guest.
+    if (moved < kPagesPerHuge) os::drop_pages(at(slot), kHugePageSize);
+    states_[slot].store(kEmpty, std::memory_order_release);
+    credit_->release(kPagesPerHuge - moved);
+    return moved;
+  }
+  return 0;
+}
+
+}  // namespace vmm::region

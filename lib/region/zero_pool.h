@@ -1,0 +1,54 @@
+// ZeroPool: huge pages zeroed ahead by a worker, which a fault thread moves whole into a guest: the guest's
+// first touch then costs one move instead of zeroing 2 MiB. Its pages come from the kernel and are never ones
+// that a guest has used.
+// Thread-safety: refill() and drain() by one worker; take() by one fault thread, at the same time. Each slot
+// belongs to one side at a time by its state.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <cstdint>
+
+#include "os/mapping.h"
+#include "os/userfaultfd.h"
+#include "vmm/result.h"
+#include "vmm/units.h"
+
+namespace vmm::region {
+
+class GuestMemory;
+class Credit;
+
+class ZeroPool {
+ public:
+  static constexpr std::size_t kSlots = 16;
+
+  ZeroPool() noexcept = default;
+  // Errors: ENOMEM; the pool of a node prefers that node's memory.
+  static Result<std::unique_ptr<ZeroPool>> create(int node, Credit& credit);
+  ~ZeroPool();
+
+  // Worker: zeroes one huge page more, charging it. False: the pool is full, or there is no credit for it.
+  bool refill() noexcept;
+  // Worker: gives all ready pages back to the kernel. Returns how many.
+  std::size_t drain() noexcept;
+
+  // Fault thread: moves a ready page to guest page `first` (a multiple of 512, 512 missing locked pages); its
+  // charge goes over to the guest. Returns how many pages of zeros are in place from `first` on: 512, or fewer
+  // when none is ready (0) or the kernel stopped.
+  std::uint64_t take(GuestMemory& guest, std::uint64_t first) noexcept;
+
+  std::size_t ready() const noexcept { return ready_.load(std::memory_order_acquire); }
+
+ private:
+  enum State : std::uint8_t { kEmpty, kReady, kTaken };
+  std::byte* at(std::size_t slot) const noexcept { return memory_.data() + slot * kHugePageSize; }
+
+  os::Mapping memory_;
+  Credit* credit_ = nullptr;
+  std::array<std::atomic<std::uint8_t>, kSlots> states_{};
+  std::atomic<std::size_t> ready_{0};
+};
+
+}  // namespace vmm::region
