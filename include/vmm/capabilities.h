@@ -37,6 +37,7 @@ struct Capabilities {
 
   // The item of that name, or nullptr.
   VMM_API const Capability* find(const std::string& name) const;
+  // True unless the item is missing or unknown; what is `limited` is there.
   VMM_API bool has(const std::string& name) const;
 
   // Figures behind the items, for who wants numbers.
