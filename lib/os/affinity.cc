@@ -23,7 +23,9 @@ constexpr std::size_t kMostProcessors = std::size_t{1} << 20;
 
 cpu_set_t* as_cpu_set(Mask& mask) noexcept { return reinterpret_cast<cpu_set_t*>(mask.data()); }
 
-std::string thread_text(int tid) { return tid == 0 ? std::string("the calling thread") : "thread " + std::to_string(tid); }
+std::string thread_text(int tid) {
+  return tid == 0 ? std::string("the calling thread") : "thread " + std::to_string(tid);
+}
 
 }  // namespace
 
@@ -33,9 +35,8 @@ Result<std::vector<int>> thread_affinity(int tid) {
   // EINVAL means that the machine may have more processors than the mask has bits.
   for (std::size_t processors = 1024; processors <= kMostProcessors; processors *= 2) {
     Mask mask(processors / kBits, 0);
-    const int result = call(Call::sched_getaffinity, [&] {
-      return ::sched_getaffinity(tid, mask.size() * sizeof(mask[0]), as_cpu_set(mask));
-    });
+    const int result = call(Call::sched_getaffinity,
+                            [&] { return ::sched_getaffinity(tid, mask.size() * sizeof(mask[0]), as_cpu_set(mask)); });
     if (result != 0) {
       if (errno == EINVAL && processors < kMostProcessors) continue;
       return base::fail_errno(errno, "sched_getaffinity of " + thread_text(tid), "name a live thread of this process");
@@ -49,17 +50,18 @@ Result<std::vector<int>> thread_affinity(int tid) {
 }
 
 Result<void> set_thread_affinity(int tid, const std::vector<int>& cpus) {
-  if (cpus.empty()) return base::invalid("processors for " + thread_text(tid) + ": none", "name at least one processor");
+  if (cpus.empty())
+    return base::invalid("processors for " + thread_text(tid) + ": none", "name at least one processor");
   const auto [lowest, highest] = std::minmax_element(cpus.begin(), cpus.end());
   if (*lowest < 0 || static_cast<std::size_t>(*highest) >= kMostProcessors)
-    return base::invalid("processors for " + thread_text(tid) + ": " + std::to_string(*lowest) + " to " +
-                             std::to_string(*highest),
-                         "name processors of this machine");
+    return base::invalid(
+        "processors for " + thread_text(tid) + ": " + std::to_string(*lowest) + " to " + std::to_string(*highest),
+        "name processors of this machine");
   Mask mask(static_cast<std::size_t>(*highest) / kBits + 1, 0);
-  for (const int cpu : cpus) mask[static_cast<std::size_t>(cpu) / kBits] |= 1UL << (static_cast<std::size_t>(cpu) % kBits);
-  const int result = call(Call::sched_setaffinity, [&] {
-    return ::sched_setaffinity(tid, mask.size() * sizeof(mask[0]), as_cpu_set(mask));
-  });
+  for (const int cpu : cpus)
+    mask[static_cast<std::size_t>(cpu) / kBits] |= 1UL << (static_cast<std::size_t>(cpu) % kBits);
+  const int result = call(Call::sched_setaffinity,
+                          [&] { return ::sched_setaffinity(tid, mask.size() * sizeof(mask[0]), as_cpu_set(mask)); });
   if (result != 0)
     return base::fail_errno(errno,
                             "sched_setaffinity of " + thread_text(tid) + " to " + std::to_string(cpus.size()) +
@@ -71,7 +73,8 @@ Result<void> set_thread_affinity(int tid, const std::vector<int>& cpus) {
 Result<std::uint64_t> thread_cpu_ns(int tid) {
   // The kernel's encoding of a thread's processor-time clock (include/linux/posix-timers_types.h): the inverted
   // thread id above three bits, of which 4 = of one thread and 2 = scheduler time.
-  const auto clock = tid == 0 ? CLOCK_THREAD_CPUTIME_ID : static_cast<clockid_t>((~static_cast<unsigned>(tid) << 3) | 6U);
+  const auto clock =
+      tid == 0 ? CLOCK_THREAD_CPUTIME_ID : static_cast<clockid_t>((~static_cast<unsigned>(tid) << 3) | 6U);
   timespec time{};
   if (tid < 0 || ::clock_gettime(clock, &time) != 0)
     return base::fail_errno(ESRCH, "processor time of " + thread_text(tid), "name a live thread of this process");

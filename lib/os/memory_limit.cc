@@ -146,8 +146,8 @@ MemoryLimit smallest_cgroup_limit(const std::vector<CgroupFolder>& folders) {
 }
 
 MemoryLimit memory_limit() {
-  MemoryLimit limit =
-      smallest_cgroup_limit(cgroup_memory_folders(read_or_empty("/proc/self/cgroup"), read_or_empty("/proc/self/mountinfo")));
+  MemoryLimit limit = smallest_cgroup_limit(
+      cgroup_memory_folders(read_or_empty("/proc/self/cgroup"), read_or_empty("/proc/self/mountinfo")));
   if (const auto machine = machine_memory()) limit.machine = *machine;
   return limit;
 }

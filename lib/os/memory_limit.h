@@ -10,9 +10,9 @@
 namespace vmm::os {
 
 struct MemoryLimit {
-  std::uint64_t machine = 0;  // bytes; 0 = unknown
-  std::uint64_t cgroup = 0;   // bytes; 0 = none
-  std::string cgroup_source;  // the file with the cgroup limit
+  std::uint64_t machine = 0;      // bytes; 0 = unknown
+  std::uint64_t cgroup = 0;       // bytes; 0 = none
+  std::string cgroup_source;      // the file with the cgroup limit
   std::uint64_t cgroup_used = 0;  // bytes charged to the group that sets the limit; 0 = unknown
 
   // The least of those known; 0 = none is.

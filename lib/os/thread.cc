@@ -19,10 +19,10 @@ namespace vmm::os {
 // Shared between the owner and the thread, whose join comes before it is freed.
 struct Thread::Start {
   std::function<void()> body;
-  char name[16] = {};        // kernel limit, final NUL included
+  char name[16] = {};  // kernel limit, final NUL included
   pthread_t handle{};
-  pid_t process = 0;         // the process in which the thread exists
-  std::atomic<int> tid{0};   // written once by the thread, before the body runs
+  pid_t process = 0;        // the process in which the thread exists
+  std::atomic<int> tid{0};  // written once by the thread, before the body runs
 
   static void* run(void* argument) noexcept {
     auto* self = static_cast<Start*>(argument);

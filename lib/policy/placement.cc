@@ -115,17 +115,18 @@ Placement place_wide(const PlacementSnapshot& s, const std::vector<Judged>& judg
     if (least == nullptr || promised_share(*j.node) < promised_share(*least)) least = j.node;
   }
   if (s.bound)
-    return refuse(s, "the guest is bound to its node and larger than any", skipped_text(judged, judged.size(), nullptr));
+    return refuse(s, "the guest is bound to its node and larger than any",
+                  skipped_text(judged, judged.size(), nullptr));
   if (!fits(s.reservation, reserved, room))
     return refuse(s,
                   "reservation of " + bytes_text(s.reservation) + " does not fit beside " + bytes_text(reserved) +
                       " reserved of " + bytes_text(room) + " usable on all allowed nodes",
                   skipped_text(judged, judged.size(), nullptr));
-  Placement p = choose(*least,
-                       "guest of " + bytes_text(s.memory) + " is larger than any allowed node and takes memory of " +
-                           "others too; least promised, " + bytes_text(least->promised) + " of " +
-                           bytes_text(least->memory),
-                       skipped_text(judged, judged.size(), least));
+  Placement p =
+      choose(*least,
+             "guest of " + bytes_text(s.memory) + " is larger than any allowed node and takes memory of " +
+                 "others too; least promised, " + bytes_text(least->promised) + " of " + bytes_text(least->memory),
+             skipped_text(judged, judged.size(), least));
   p.wide = true;
   return p;
 }
@@ -141,8 +142,8 @@ Placement plan_placement(const PlacementSnapshot& s) {
     const auto before = static_cast<std::size_t>(full - judged.begin());
     return choose(*full->node,
                   "next in turn, holds the guest's " + bytes_text(s.memory) + " beside " +
-                      bytes_text(full->node->promised) + " promised of " +
-                      bytes_text(usable(*full->node, s.min_free)) + " usable",
+                      bytes_text(full->node->promised) + " promised of " + bytes_text(usable(*full->node, s.min_free)) +
+                      " usable",
                   skipped_text(judged, before, nullptr));
   }
   if (const auto over = first(Fit::overcommitted); over != judged.end())
@@ -156,8 +157,7 @@ Placement plan_placement(const PlacementSnapshot& s) {
     any = true;
     largest = std::max(largest, j.node->memory);
   }
-  if (!any)
-    return refuse(s, "no node may be its home", skipped_text(judged, judged.size(), nullptr));
+  if (!any) return refuse(s, "no node may be its home", skipped_text(judged, judged.size(), nullptr));
   if (s.memory > largest) return place_wide(s, judged);
   return refuse(s, "no node can hold it", skipped_text(judged, judged.size(), nullptr));
 }

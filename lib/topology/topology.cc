@@ -64,7 +64,8 @@ class HwlocReader {
                               "allow a node in the cpuset of this process");
     std::sort(topology.nodes_.begin(), topology.nodes_.end(), [](const Node& a, const Node& b) { return a.id < b.id; });
     give_each_cpu_to_one_node(topology.nodes_);
-    if (live) complete_single_node(topology.nodes_);
+    const bool single = hwloc_bitmap_weight(hwloc_topology_get_complete_nodeset(handle)) == 1;
+    if (live && single) complete_single_node(topology.nodes_[0]);
     read_distances(handle, topology);
     return topology;
   }
@@ -90,10 +91,10 @@ class HwlocReader {
     }
   }
 
-  // Where /sys is hidden hwloc may not know the memory of its only node.
-  static void complete_single_node(std::vector<Node>& nodes) {
-    if (nodes.size() != 1 || nodes[0].memory != 0) return;
-    if (const auto memory = os::machine_memory()) nodes[0].memory = *memory;
+  // A machine's only node has all of its memory. Its own figure is missing where /sys is hidden, and lags behind in
+  // virtual machines whose memory is ballooned.
+  static void complete_single_node(Node& node) {
+    if (const auto memory = os::machine_memory()) node.memory = std::max(node.memory, *memory);
   }
 
   static void read_distances(hwloc_topology_t handle, Topology& topology) {

@@ -10,6 +10,7 @@
 
 #include "os/affinity.h"
 #include "os/call.h"
+#include "os/file.h"
 #include "os/node_info.h"
 #include "support/fault_injector.h"
 #include "vmm/units.h"
@@ -49,8 +50,7 @@ TEST(Topology, SyntheticMemorySizes) {
 }
 
 TEST(Topology, MemoryOnlyNodesKeepNoProcessor) {
-  const auto t = Topology::synthetic(
-      "package:2 [numa(memory=4294967296)] [numa(memory=17179869184)] core:2 pu:1");
+  const auto t = Topology::synthetic("package:2 [numa(memory=4294967296)] [numa(memory=17179869184)] core:2 pu:1");
   ASSERT_TRUE(t) << t.error().message();
   ASSERT_EQ(t->nodes().size(), 4U);
   struct Case {
@@ -85,9 +85,7 @@ TEST(Topology, NodeNumbersNeedNotBeConsecutive) {
 TEST(Topology, DistancesCanBeGivenUnequalInBothDirections) {
   auto t = Topology::synthetic("node:3 pu:1");
   ASSERT_TRUE(t);
-  const auto set = t->set_distances({10, 12, 40,
-                                     14, 10, 21,
-                                     40, 21, 10});
+  const auto set = t->set_distances({10, 12, 40, 14, 10, 21, 40, 21, 10});
   ASSERT_TRUE(set) << set.error().message();
   EXPECT_EQ(t->distance(0, 1), 12);
   EXPECT_EQ(t->distance(1, 0), 14);
@@ -150,6 +148,10 @@ TEST(Topology, TheLiveMachineAgreesWithTheKernelAndPrintsNothing) {
   EXPECT_GE(with_cpus, 1U);
   EXPECT_GT(memory, 0U);
   EXPECT_LE(memory, os::machine_memory().value() * 2);
+  const auto online = os::read_small_file("/sys/devices/system/node/online");
+  if (online && *online == "0\n") {
+    EXPECT_GT(t->nodes()[0].memory, os::machine_memory().value() / 2) << "the only node has all memory";
+  }
   std::sort(cpus.begin(), cpus.end());
   EXPECT_EQ(std::adjacent_find(cpus.begin(), cpus.end()), cpus.end()) << "a processor on two nodes";
   // This thread runs only where the nodes' processors are.
