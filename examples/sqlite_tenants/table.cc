@@ -51,9 +51,16 @@ void LiveTable::draw(const std::string& title, const vmm::HostStats& host, std::
   lines.insert(lines.end(), notes.begin(), notes.end());
 
   std::string text;
-  if (terminal_ && lines_drawn_ > 0) text = format("\x1b[%zuA", lines_drawn_);
-  for (const std::string& line : lines) text += line + (terminal_ ? "\x1b[K\n" : "\n");
-  text += terminal_ ? "\x1b[J" : "\n";
+  if (terminal_) {
+    if (lines_drawn_ > 0) text = format("\x1b[%zuA", lines_drawn_);
+    // Without wrapping, so that a line of text is a line of the terminal; the rest of each line and of the screen goes.
+    text += "\x1b[?7l";
+    for (const std::string& line : lines) text += line + "\x1b[K\n";
+    text += "\x1b[J\x1b[?7h";
+  } else {
+    for (const std::string& line : lines) text += line + "\n";
+    text += "\n";
+  }
   std::fputs(text.c_str(), stdout);
   std::fflush(stdout);
   lines_drawn_ = lines.size();
