@@ -60,6 +60,7 @@ Judged judge(const PlacementSnapshot& s, const PlacementNode& node) {
 // In round-robin order: ascending from the node after the last one chosen.
 std::vector<Judged> judge_in_turn(const PlacementSnapshot& s) {
   std::vector<const PlacementNode*> order;
+  order.reserve(s.nodes.size());
   for (const PlacementNode& node : s.nodes) order.push_back(&node);
   std::sort(order.begin(), order.end(), [&](const PlacementNode* a, const PlacementNode* b) {
     const bool a_wraps = a->id <= s.last_node;
@@ -67,6 +68,7 @@ std::vector<Judged> judge_in_turn(const PlacementSnapshot& s) {
     return a_wraps != b_wraps ? b_wraps : a->id < b->id;
   });
   std::vector<Judged> judged;
+  judged.reserve(order.size());
   for (const PlacementNode* node : order) judged.push_back(judge(s, *node));
   return judged;
 }

@@ -262,6 +262,28 @@ TEST(Probe, CountsEveryMapping) {
   EXPECT_LE(during, before + kPages + 8);
 }
 
+// Hazard 19: near vm.max_map_count the whole process suffers, so the probe says so. In a child: it uses them up.
+TEST(Probe, FewMappingsLeftIsALimit) {
+  const auto most = os::max_map_count().value();
+  if (most > 200000) GTEST_SKIP() << "vm.max_map_count = " << most << ": using that many up takes too long";
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const std::size_t pages = most - 1000;
+    auto* memory =
+        static_cast<char*>(::mmap(nullptr, pages * kPageSize, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    if (memory == MAP_FAILED) ::_exit(2);
+    for (std::size_t i = 0; i < pages; i += 2) ::mprotect(memory + i * kPageSize, kPageSize, PROT_NONE);
+    const Capabilities caps = probe();
+    if (caps.find("max_map_count")->state != CapabilityState::limited) ::_exit(3);
+    ::_exit(caps.maps_in_use + 8192 > caps.max_map_count ? 0 : 4);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status)) << "signal " << WTERMSIG(status);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
 TEST(Probe, SwapDirectories) {
   std::string directory = testing::TempDir() + "vmm-probe-XXXXXX";
   ASSERT_NE(::mkdtemp(directory.data()), nullptr);
