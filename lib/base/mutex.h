@@ -13,14 +13,15 @@ namespace vmm::base {
 
 // Ascending: a holder of one may take only greater ones.
 enum class LockRank : int {
-  host_control = 10,  // create and destroy guests, configure
-  event_callback = 20,
+  event_callback = 10,  // held while the callback runs, which may use the API
+  host_control = 20,    // create and destroy guests
   guest_list = 30,    // the host's table of guests
   worker = 40,        // requests to a worker
-  guest_control = 50, // one guest's seats and native/managed change
+  guest_control = 50, // one guest's native/managed change
   pins = 60,
   slots = 70,         // a swap file's slot map
   events = 80,        // the event queue
+  seats = 85,         // attached threads
   leaf = 90,          // I/O thread queue; never held across a syscall
 };
 

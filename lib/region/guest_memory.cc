@@ -136,7 +136,12 @@ void GuestMemory::adopt() noexcept {
     for (std::uint64_t i = 0; i < count; ++i) {
       if ((bits[i] & (os::kPresent | os::kSwapped)) == 0) continue;
       const auto word = table.lock(first + i);
-      const bool adopt_it = word.state() == PageState::native;
+      bool adopt_it = word.state() == PageState::native;
+      if (word.state() == PageState::empty) {
+        // Discarded meanwhile - or while the guest was native, and then touched again.
+        std::uint8_t again = 0;
+        adopt_it = pagemap_.bits(at(first + i), 1, &again) == 0 && again != 0;
+      }
       table.unlock(first + i, adopt_it ? word.with_state(PageState::resident) : word);
       charged += adopt_it ? 1 : 0;
     }

@@ -148,6 +148,7 @@ class GuestMemory {
 
   PageTable table;          // thread-safe
   GuestCounters counters;   // thread-safe
+  std::atomic<std::uint64_t> native_pages{0};  // resident pages when last counted, while native
   base::Mutex control{base::LockRank::guest_control};  // native/managed change, discard of a native guest
 
   // Written by the fault thread, read by any.

@@ -7,11 +7,12 @@
 #include <atomic>
 #include <cstdint>
 
+#include "os/poller.h"
+
 namespace vmm::region {
 
 struct Notice {
-  enum Kind : std::uint32_t { kSwapReadFailed, kSwapWriteFailed, kSwapRecovered, kMemoryExhausted, kNotReclaimable,
-                              kReclaimed };
+  enum Kind : std::uint32_t { kSwapReadFailed, kSwapWriteFailed, kSwapRecovered, kMemoryExhausted, kNotReclaimable };
   Kind kind{};
   int error = 0;            // errno, 0 = none (a checksum)
   std::uint64_t guest = 0;  // id
@@ -34,6 +35,7 @@ class Notices {
         if (!tail_.compare_exchange_weak(position, position + 1, std::memory_order_relaxed)) continue;
         cell.notice = notice;
         cell.sequence.store(position + 1, std::memory_order_release);
+        if (bell_ != nullptr) bell_->ring();
         return;
       }
       if (sequence < position) {
@@ -53,6 +55,9 @@ class Notices {
     return true;
   }
 
+  // Rung by push(). Set before the first push.
+  void set_bell(const os::Doorbell* bell) noexcept { bell_ = bell; }
+
   std::uint64_t dropped() const noexcept { return dropped_.load(std::memory_order_relaxed); }
 
  private:
@@ -65,6 +70,7 @@ class Notices {
   std::atomic<std::uint64_t> tail_{0};
   std::uint64_t head_ = 0;
   std::atomic<std::uint64_t> dropped_{0};
+  const os::Doorbell* bell_ = nullptr;
 };
 
 }  // namespace vmm::region

@@ -1,0 +1,60 @@
+#include "host/budget_watch.h"
+
+#include <algorithm>
+#include <array>
+
+namespace vmm::host {
+namespace {
+
+constexpr std::uint64_t kSlice = 4096;       // pages a scan: 16 MiB
+constexpr base::Nanos kLeast = std::chrono::milliseconds(50);
+constexpr int kShare = 100;                  // counting takes at most 1 / kShare of the time
+
+}  // namespace
+
+std::uint64_t BudgetWatch::count(const region::GuestMemory& guest) {
+  std::array<std::uint8_t, kSlice> bits;
+  std::uint64_t pages = 0;
+  for (std::uint64_t first = 0; first < guest.pages(); first += kSlice) {
+    const auto slice = std::min(kSlice, guest.pages() - first);
+    if (guest.pagemap().bits(guest.at(first), slice, bits.data()) != 0) return guest.pages();
+    pages += static_cast<std::uint64_t>(std::count_if(bits.begin(), bits.begin() + static_cast<std::ptrdiff_t>(slice),
+                                                      [](auto b) { return b != 0 && (b & os::kZero) == 0; }));
+  }
+  return pages;
+}
+
+std::uint64_t BudgetWatch::measure(const std::vector<region::GuestMemory*>& natives, base::Nanos now) {
+  if (natives.empty()) {
+    credit_.set_native(0);
+    return 0;
+  }
+  const auto others = [&] {
+    return static_cast<std::int64_t>(memory_.pages()) - static_cast<std::int64_t>(credit_.charged());
+  };
+  std::uint64_t estimate = 0;
+  if (!counted_ || now >= next_count_) {
+    // Before the count: what is touched during it is then seen twice, not missed.
+    others_at_count_ = others();
+    const auto begin = std::chrono::steady_clock::now();
+    exact_ = 0;
+    for (auto* guest : natives) {
+      const auto pages = count(*guest);
+      guest->native_pages.store(pages, std::memory_order_relaxed);
+      exact_ += pages;
+    }
+    const base::Nanos took = std::chrono::steady_clock::now() - begin;
+    next_count_ = now + std::max(kLeast, took * kShare);
+    counted_ = true;
+    estimate = exact_;
+  } else {
+    estimate = exact_ + static_cast<std::uint64_t>(std::max<std::int64_t>(others() - others_at_count_, 0));
+  }
+  std::uint64_t most = 0;
+  for (const auto* guest : natives) most += guest->pages();
+  estimate = std::min(estimate, most);
+  credit_.set_native(estimate);
+  return estimate;
+}
+
+}  // namespace vmm::host

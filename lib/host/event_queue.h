@@ -1,0 +1,60 @@
+// EventQueue: events on their way to the callback, and the callback itself.
+// Thread-safety: push() from any thread but fault threads; deliver() from one thread at a time.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <thread>
+#include <utility>
+
+#include "base/mutex.h"
+#include "vmm/event.h"
+
+namespace vmm::host {
+
+class EventQueue {
+ public:
+  void push(Event event) {
+    base::MutexLock lock(queue_mutex_);
+    if (events_.size() == kMost) events_.pop_front();  // nobody listens, or too slowly: the oldest go
+    events_.push_back(std::move(event));
+  }
+
+  void set_callback(std::function<void(const Event&)> callback) {
+    base::MutexLock lock(callback_mutex_);
+    callback_ = std::move(callback);
+  }
+
+  // Calls the callback for every event so far. Without a callback the events wait.
+  void deliver() {
+    base::MutexLock lock(callback_mutex_);
+    if (!callback_) return;
+    delivering_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+    for (;;) {
+      Event event;
+      {
+        base::MutexLock queue(queue_mutex_);
+        if (events_.empty()) break;
+        event = std::move(events_.front());
+        events_.pop_front();
+      }
+      callback_(event);
+    }
+    delivering_.store({}, std::memory_order_relaxed);
+  }
+
+  // The calling thread is inside the callback.
+  bool inside() const noexcept { return delivering_.load(std::memory_order_relaxed) == std::this_thread::get_id(); }
+
+ private:
+  static constexpr std::size_t kMost = 4096;
+  // Held while the callback runs: the first lock of all, since the callback may use the API.
+  base::Mutex callback_mutex_{base::LockRank::event_callback};
+  base::Mutex queue_mutex_{base::LockRank::events};
+  std::function<void(const Event&)> callback_ VMM_GUARDED_BY(callback_mutex_);
+  std::deque<Event> events_ VMM_GUARDED_BY(queue_mutex_);
+  std::atomic<std::thread::id> delivering_{};
+};
+
+}  // namespace vmm::host

@@ -1,0 +1,24 @@
+// Names of events.
+#include "vmm/event.h"
+
+namespace vmm {
+
+const char* to_string(EventKind kind) noexcept {
+  switch (kind) {
+    case EventKind::guest_created: return "guest_created";
+    case EventKind::guest_destroyed: return "guest_destroyed";
+    case EventKind::guest_managed: return "guest_managed";
+    case EventKind::guest_native: return "guest_native";
+    case EventKind::reclaimed: return "reclaimed";
+    case EventKind::memory_exhausted: return "memory_exhausted";
+    case EventKind::swap_write_failed: return "swap_write_failed";
+    case EventKind::swap_read_failed: return "swap_read_failed";
+    case EventKind::swap_recovered: return "swap_recovered";
+    case EventKind::not_reclaimable: return "not_reclaimable";
+    case EventKind::fault_stalled: return "fault_stalled";
+    case EventKind::overcommit_advice: return "overcommit_advice";
+  }
+  return "unknown";
+}
+
+}  // namespace vmm

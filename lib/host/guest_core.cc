@@ -1,0 +1,222 @@
+#include "host/guest_core.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "host/host_core.h"
+#include "host/seat.h"
+#include "os/affinity.h"
+#include "reclaim/discard.h"
+#include "reclaim/swap_store.h"
+
+namespace vmm {
+
+using host::GatePass;
+
+GuestCore::GuestCore(std::shared_ptr<HostCore> host, GuestOptions options, host::NodeRuntime& node,
+                     std::unique_ptr<region::GuestMemory> memory)
+    : host_(std::move(host)), options_(std::move(options)), node_(&node), memory_(std::move(memory)) {
+  pins_.emplace(*memory_);
+}
+
+GuestCore::~GuestCore() = default;
+
+void GuestCore::end() noexcept {
+  if (ended_) return;
+  ended_ = true;
+  gate_.close_and_wait();
+  node_->worker->detach(*memory_);
+  node_->faults->remove(*memory_);
+  pins_.reset();
+  memory_.reset();
+}
+
+std::optional<Error> GuestCore::refused(const char* verb, const GatePass& pass) const {
+  const auto text = std::string(verb) + " of guest \"" + options_.name + "\"";
+  if (host_->in_child()) return base::fail(Errc::forked_child, text, "use the guest in the process that made it").value();
+  if (!pass) return base::fail(Errc::inert_handle, text, "the guest or its host has ended").value();
+  return std::nullopt;
+}
+
+Result<GuestCore::Pages> GuestCore::pages_of(const char* verb, std::uint64_t offset, std::uint64_t bytes) const {
+  const auto where = [&](const char* field, std::uint64_t value) {
+    return std::string(verb) + " of guest \"" + options_.name + "\": " + field + " = " + std::to_string(value);
+  };
+  if (offset % kPageSize != 0) return base::invalid(where("offset", offset), "give a multiple of 4096");
+  if (bytes % kPageSize != 0) return base::invalid(where("bytes", bytes), "give a multiple of 4096");
+  if (bytes == 0) return base::invalid(where("bytes", bytes), "give at least one page, 4096 bytes");
+  if (offset >= options_.memory) return base::invalid(where("offset", offset),
+                                                      "the guest ends at " + std::to_string(options_.memory));
+  if (bytes > options_.memory - offset)
+    return base::invalid(where("bytes", bytes), "at most " + std::to_string(options_.memory - offset) + " from there");
+  return Pages{offset / kPageSize, bytes / kPageSize};
+}
+
+Result<Seat> GuestCore::attach(Attach mode) {
+  GatePass pass(gate_);
+  if (auto error = refused("attach_current_thread", pass)) return tl::unexpected(*error);
+  auto impl = std::make_shared<Seat::Impl>();
+  impl->guest = shared_from_this();
+  impl->thread = host::current_thread_token();
+  impl->tid = os::current_tid();
+  const auto text = "attach_current_thread of guest \"" + options_.name + "\", thread " + std::to_string(impl->tid);
+  {
+    base::MutexLock lock(impl->thread->mutex);
+    if (impl->thread->seated) {
+      impl->guest = nullptr;
+      return base::fail(Errc::already_attached, text, "drop the thread's seat first");
+    }
+    impl->thread->seated = true;
+  }
+  const auto give_up = [&](Error error) {
+    base::MutexLock lock(impl->thread->mutex);
+    impl->thread->seated = false;
+    impl->guest = nullptr;
+    return tl::unexpected(std::move(error));
+  };
+  if (mode == Attach::bind) {
+    auto old = os::thread_affinity(0);
+    if (!old) return give_up(old.error());
+    std::vector<int> cpus;
+    std::set_intersection(old->begin(), old->end(), node_->node.cpus.begin(), node_->node.cpus.end(),
+                          std::back_inserter(cpus));
+    if (cpus.empty())
+      return give_up(base::invalid(text + ": its affinity " + base::list_text(*old) + " has no processor of home node " +
+                                       std::to_string(node_->node.id) + " (" + base::list_text(node_->node.cpus) + ")",
+                                   "widen the thread's affinity, or attach with Attach::measure_only")
+                         .value());
+    if (cpus != *old) {
+      if (auto set = os::set_thread_affinity(0, cpus); !set) return give_up(set.error());
+      impl->old_affinity = std::move(*old);
+    }
+  }
+  impl->cpu_at_attach = os::thread_cpu_ns(0).value_or(0);
+  base::MutexLock lock(seats_mutex_);
+  seats_.push_back(impl);
+  return Seat(std::move(impl));
+}
+
+void GuestCore::leave(const Seat::Impl* seat) noexcept {
+  base::MutexLock lock(seats_mutex_);
+  std::erase_if(seats_, [&](const auto& weak) {
+    const auto s = weak.lock();
+    return s == nullptr || s.get() == seat;
+  });
+}
+
+Result<Pin> GuestCore::pin(std::uint64_t offset, std::uint64_t bytes) {
+  GatePass pass(gate_);
+  if (auto error = refused("pin", pass)) return tl::unexpected(*error);
+  const auto range = pages_of("pin", offset, bytes);
+  if (!range) return tl::unexpected(range.error());
+  if (auto r = pins_->pin(range->first, range->count, host_->pinnable(*this)); !r) return tl::unexpected(r.error());
+  return Pin(shared_from_this(), range->first, range->count);
+}
+
+void GuestCore::unpin(std::uint64_t first, std::uint64_t pages) noexcept {
+  if (host_->in_child()) return;
+  GatePass pass(gate_);
+  if (pass) pins_->unpin(first, pages);
+}
+
+Result<void> GuestCore::discard(std::uint64_t offset, std::uint64_t bytes) {
+  GatePass pass(gate_);
+  if (auto error = refused("discard", pass)) return tl::unexpected(*error);
+  const auto range = pages_of("discard", offset, bytes);
+  if (!range) return tl::unexpected(range.error());
+  return reclaim::discard(*memory_, *pins_, range->first, range->count);
+}
+
+Result<std::uint64_t> GuestCore::reclaim(std::uint64_t bytes) {
+  GatePass pass(gate_);
+  if (auto error = refused("reclaim", pass)) return tl::unexpected(*error);
+  if (auto r = manage("reclaim was asked for"); !r) return tl::unexpected(r.error());
+  const auto pages = bytes / kPageSize + (bytes % kPageSize != 0 ? 1 : 0);
+  return node_->worker->reclaim(*memory_, pages) * kPageSize;
+}
+
+Result<std::uint64_t> GuestCore::restore() {
+  GatePass pass(gate_);
+  if (auto error = refused("restore", pass)) return tl::unexpected(*error);
+  const auto before = memory_->counters.swapped_in.load(std::memory_order_relaxed);
+  if (node_->faults->prefetch(*memory_, 0, memory_->pages())) node_->faults->wait_prefetched(*memory_);
+  return (memory_->counters.swapped_in.load(std::memory_order_relaxed) - before) * kPageSize;
+}
+
+Result<void> GuestCore::prefetch(std::uint64_t offset, std::uint64_t bytes) {
+  GatePass pass(gate_);
+  if (auto error = refused("prefetch", pass)) return tl::unexpected(*error);
+  const auto range = pages_of("prefetch", offset, bytes);
+  if (!range) return tl::unexpected(range.error());
+  if (memory_->counters.swapped.load(std::memory_order_relaxed) != 0)
+    node_->faults->prefetch(*memory_, range->first, range->first + range->count);
+  return {};
+}
+
+std::span<std::byte> GuestCore::span() noexcept {
+  GatePass pass(gate_);
+  if (!pass || host_->in_child()) return {};
+  return {memory_->base(), options_.memory};
+}
+
+Result<void> GuestCore::manage(const std::string& reason) {
+  if (memory_->managed()) return {};
+  {
+    base::MutexLock lock(memory_->control);
+    if (memory_->managed()) return {};
+    if (auto r = memory_->manage(); !r) return r;
+  }
+  host_->watch_again();
+  if (options_.large_pages) host_->zeros_wanted();
+  host_->emit(EventKind::guest_managed, options_.name, options_.memory, "userfaultfd", reason);
+  return {};
+}
+
+GuestStats GuestCore::stats() {
+  GuestStats s;
+  GatePass pass(gate_);
+  if (!pass || host_->in_child()) return s;
+  const auto& m = *memory_;
+  const auto& c = m.counters;
+  const auto load = [](const std::atomic<std::uint64_t>& a) { return a.load(std::memory_order_relaxed); };
+  const auto bytes = [&](const std::atomic<std::uint64_t>& a) { return load(a) * kPageSize; };
+  const auto& store = reclaim::SwapStore::of(m);
+  s.name = options_.name;
+  s.memory = options_.memory;
+  s.reservation = options_.reservation;
+  s.limit = options_.limit;
+  s.managed = m.managed();
+  s.resident = s.managed ? bytes(c.resident) : bytes(m.native_pages);
+  s.staging = bytes(c.staging);
+  s.swapped = bytes(c.swapped);
+  s.lost = bytes(c.lost);
+  s.pinned = bytes(c.pinned);
+  s.swap_file = store.file.bytes();
+  s.swapped_out = bytes(c.swapped_out);
+  s.swap_written = load(c.swap_written);
+  s.swapped_in = bytes(c.swapped_in);
+  s.metadata = m.metadata_bytes() + store.metadata_bytes();
+  s.faults = load(c.faults);
+  s.fills = load(c.fills);
+  s.rescues = load(c.rescues);
+  s.swap_ins = load(c.swap_ins);
+  s.swap_errors = load(c.swap_errors);
+  s.stalls = load(c.stalls);
+  s.busy_pages = load(c.busy_pages);
+  s.rejected_faults = load(c.rejected_faults);
+  s.fill_latency = m.fill_latency.summary();
+  s.rescue_latency = m.rescue_latency.summary();
+  s.swap_in_latency = m.swap_in_latency.summary();
+  s.home_node = node_->node.id;
+  s.swap_failed = store.failed();
+  base::MutexLock lock(seats_mutex_);
+  for (const auto& weak : seats_)
+    if (const auto seat = weak.lock()) {
+      ++s.attached_threads;
+      s.attached_cpu_ns += seat->cpu_ns();
+    }
+  return s;
+}
+
+}  // namespace vmm

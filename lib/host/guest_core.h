@@ -1,0 +1,77 @@
+// GuestCore: one guest as the host knows it: its memory, home node, pins and seats. Guest handles, pins and seats
+// refer to it; when the guest or its host ends, the memory goes and the core stays, inert.
+// Thread-safety: every public function may be called from any thread; memory() and the rest only inside the gate.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/mutex.h"
+#include "host/gate.h"
+#include "host/node_runtime.h"
+#include "region/pins.h"
+#include "vmm/guest.h"
+#include "vmm/options.h"
+
+namespace vmm {
+
+class HostCore;
+
+class GuestCore : public std::enable_shared_from_this<GuestCore> {
+ public:
+  GuestCore(std::shared_ptr<HostCore> host, GuestOptions options, host::NodeRuntime& node,
+            std::unique_ptr<region::GuestMemory> memory);
+  ~GuestCore();
+
+  // Ends the guest; idempotent, called under the host's control mutex. Blocks for calls and I/O in flight.
+  void end() noexcept;
+
+  Result<Seat> attach(Attach mode);
+  Result<Pin> pin(std::uint64_t offset, std::uint64_t bytes);
+  void unpin(std::uint64_t first, std::uint64_t pages) noexcept;
+  Result<void> discard(std::uint64_t offset, std::uint64_t bytes);
+  Result<std::uint64_t> reclaim(std::uint64_t bytes);
+  Result<std::uint64_t> restore();
+  Result<void> prefetch(std::uint64_t offset, std::uint64_t bytes);
+  GuestStats stats();
+  std::span<std::byte> span() noexcept;
+
+  // Registers the guest with userfaultfd. Says so by an event with `reason`.
+  Result<void> manage(const std::string& reason);
+
+  const std::string& name() const noexcept { return options_.name; }
+  const GuestOptions& options() const noexcept { return options_; }
+  host::NodeRuntime& node() noexcept { return *node_; }
+  // Inside the gate only.
+  host::Gate& gate() noexcept { return gate_; }
+  region::GuestMemory& memory() noexcept { return *memory_; }
+  HostCore& host() noexcept { return *host_; }
+
+  std::uint64_t reported_out = 0;  // the scheduler's: swapped_out at its last report
+
+  // A seat's thread has left, or the seat was dropped.
+  void leave(const Seat::Impl* seat) noexcept;
+
+ private:
+  // Page range of a byte range. Errors: EINVAL naming the argument.
+  struct Pages {
+    std::uint64_t first, count;
+  };
+  Result<Pages> pages_of(const char* verb, std::uint64_t offset, std::uint64_t bytes) const;
+  // The error of a call that cannot be made now, if it cannot.
+  std::optional<Error> refused(const char* verb, const host::GatePass& pass) const;
+
+  const std::shared_ptr<HostCore> host_;
+  const GuestOptions options_;
+  host::NodeRuntime* const node_;
+  host::Gate gate_;
+  bool ended_ = false;  // protected by the host's control mutex
+  std::unique_ptr<region::GuestMemory> memory_;
+  std::optional<region::Pins> pins_;
+  base::Mutex seats_mutex_{base::LockRank::seats};
+  std::vector<std::weak_ptr<Seat::Impl>> seats_ VMM_GUARDED_BY(seats_mutex_);
+};
+
+}  // namespace vmm

@@ -1,0 +1,75 @@
+// The public handle Host: checks for an empty handle, then the core.
+#include "vmm/host.h"
+
+#include <new>
+#include <utility>
+
+#include "base/error.h"
+#include "host/guarded.h"
+#include "host/host_core.h"
+
+namespace vmm {
+namespace {
+
+tl::unexpected<Error> inert(const char* verb) {
+  return base::fail(Errc::inert_handle, verb, "the handle is empty or was moved from");
+}
+
+}  // namespace
+
+Result<Host> Host::create(const HostOptions& options) {
+  return host::guarded("Host::create", [&]() -> Result<Host> {
+    auto topology = topology::Topology::discover();
+    if (!topology) return tl::unexpected(topology.error());
+    auto core = HostCore::create(options, *topology);
+    if (!core) return tl::unexpected(core.error());
+    return Host(std::move(*core));
+  });
+}
+
+Host::Host() noexcept = default;
+Host::Host(std::shared_ptr<HostCore> core) noexcept : core_(std::move(core)) {}
+Host::Host(Host&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
+Host& Host::operator=(Host&& other) noexcept {
+  if (this != &other) {
+    Host old(std::move(*this));
+    core_ = std::exchange(other.core_, nullptr);
+  }
+  return *this;
+}
+
+Host::~Host() {
+  if (core_ == nullptr) return;
+  if (core_->in_child()) {
+    new (std::nothrow) std::shared_ptr<HostCore>(std::move(core_));
+    return;
+  }
+  core_->shut_down();
+}
+
+Result<Guest> Host::create_guest(const GuestOptions& options) {
+  if (core_ == nullptr) return inert("create_guest");
+  return host::guarded("create_guest", [&]() -> Result<Guest> {
+    auto guest = core_->create_guest(options);
+    if (!guest) return tl::unexpected(guest.error());
+    return Guest(std::move(*guest));
+  });
+}
+
+void Host::on_event(std::function<void(const Event&)> callback) {
+  if (core_ != nullptr && !core_->in_child()) core_->set_callback(std::move(callback));
+}
+
+Result<void> Host::tick(std::chrono::nanoseconds now) {
+  if (core_ == nullptr) return inert("tick");
+  return host::guarded("tick", [&] { return core_->tick(now); });
+}
+
+HostStats Host::stats() const { return core_ == nullptr || core_->in_child() ? HostStats() : core_->stats(); }
+
+const Capabilities& Host::capabilities() const noexcept {
+  static const Capabilities none;
+  return core_ == nullptr ? none : core_->capabilities();
+}
+
+}  // namespace vmm

@@ -1,0 +1,324 @@
+#include "host/host_core.h"
+
+#include <algorithm>
+#include <string>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "host/options_check.h"
+#include "os/memory_limit.h"
+#include "os/random_bytes.h"
+#include "os/swap_directory.h"
+#include "policy/placement.h"
+#include "policy/watch.h"
+#include "reclaim/swap_store.h"
+
+namespace vmm {
+namespace {
+
+HostOptions with_defaults(HostOptions options) {
+  if (options.swap_directory.empty()) options.swap_directory = os::default_swap_directory();
+  return options;
+}
+
+os::UffdFeatures features_of(const Capabilities& caps, bool move) {
+  os::UffdFeatures f;
+  f.move = move;
+  f.wp_async = move;
+  f.poison = caps.has("poison");
+  return f;
+}
+
+}  // namespace
+
+HostCore::HostCore(const HostOptions& options, Capabilities capabilities, const topology::Topology& topology,
+                   std::uint64_t budget, host::ForkGuard guard, os::ProcessMemory memory, os::Pagemap pagemap)
+    : options_(options), capabilities_(std::move(capabilities)), topology_(topology), fork_guard_(std::move(guard)),
+      pagemap_(std::move(pagemap)), move_(pagemap_.has_scan()), secret_(os::random_u64()),
+      credit_(budget / kPageSize), watch_(std::move(memory), credit_) {}
+
+Result<std::shared_ptr<HostCore>> HostCore::create(const HostOptions& given, const topology::Topology& topology) {
+  const auto options = with_defaults(given);
+  auto capabilities = probe(options.swap_directory);
+  const auto budget = options.memory != 0 ? options.memory : os::memory_limit().effective();
+  if (auto r = host::check_host_options(options, budget, capabilities); !r) return tl::unexpected(r.error());
+  const bool full = capabilities.level == CapabilityLevel::full;
+  const bool can_move = full || (capabilities.level == CapabilityLevel::user_mode && capabilities.has("uffdio_move") &&
+                                 capabilities.has("wp_async") && capabilities.has("pagemap_scan"));
+  const bool move = can_move && options.isolation != Isolation::write_protect;
+  auto guard = host::ForkGuard::create();
+  if (!guard) return tl::unexpected(guard.error());
+  auto memory = os::ProcessMemory::open();
+  if (!memory) return tl::unexpected(memory.error());
+  // The baseline does without PAGEMAP_SCAN also where the kernel has it: one path, tested everywhere.
+  auto pagemap = os::Pagemap::open(move);
+  if (!pagemap) return tl::unexpected(pagemap.error());
+  std::shared_ptr<HostCore> core(new HostCore(options, std::move(capabilities), topology, budget, std::move(*guard),
+                                              std::move(*memory), std::move(*pagemap)));
+  if (auto r = core->start(); !r) {
+    core->shut_down();
+    return tl::unexpected(r.error());
+  }
+  return core;
+}
+
+Result<void> HostCore::start() {
+  auto bell = os::Doorbell::create();
+  if (!bell) return tl::unexpected(bell.error());
+  bell_ = std::move(*bell);
+  notices_.set_bell(&bell_);
+  credit_.set_waiter(this);
+  for (const auto& node : topology_.nodes()) {
+    if (node.memory_only) continue;
+    auto runtime = host::make_node_runtime(node, {options_, move_}, credit_, *this, notices_, clock_);
+    if (!runtime) return tl::unexpected(runtime.error());
+    nodes_.push_back(std::move(*runtime));
+  }
+  {
+    base::MutexLock lock(control_);
+    uses_.resize(nodes_.size());
+  }
+  stalls_.resize(nodes_.size());
+  overhead_pages_ = nodes_.size() * host::NodeRuntime::overhead_pages();
+  credit_.charge(overhead_pages_);
+  if (options_.scheduler == Scheduler::automatic) {
+    auto thread = os::Thread::start("vmm-sched", [this] { run(); });
+    if (!thread) return tl::unexpected(thread.error());
+    thread_ = std::move(*thread);
+  }
+  return {};
+}
+
+HostCore::~HostCore() = default;
+
+void HostCore::shut_down() {
+  // The scheduler would wait for itself.
+  VMM_CHECK(!events_.inside());
+  stop_.store(true, std::memory_order_release);
+  if (bell_.fd() >= 0) bell_.ring();
+  thread_.join();
+  {
+    base::MutexLock lock(control_);
+    down_ = true;
+  }
+  for (const auto& guest : guests()) end_guest(*guest);
+  nodes_.clear();
+}
+
+std::vector<std::shared_ptr<GuestCore>> HostCore::guests() {
+  std::vector<std::shared_ptr<GuestCore>> all;
+  base::MutexLock lock(list_mutex_);
+  for (auto* guest : list_)
+    if (auto strong = guest->weak_from_this().lock()) all.push_back(std::move(strong));
+  return all;
+}
+
+Result<host::NodeRuntime*> HostCore::place(const GuestOptions& options, std::string& reason) {
+  const auto held = options.limit != 0 ? std::min(options.limit, options.memory) : options.memory;
+  policy::PlacementSnapshot snapshot;
+  for (const auto& node : topology_.nodes()) {
+    policy::PlacementNode n;
+    n.id = node.id;
+    n.memory = node.memory;
+    n.memory_only = node.memory_only;
+    for (std::size_t i = 0; i < nodes_.size(); ++i)
+      if (nodes_[i]->node.id == node.id) {
+        n.promised = uses_[i].promised;
+        n.reserved = uses_[i].reserved;
+      }
+    snapshot.nodes.push_back(n);
+  }
+  snapshot.min_free = options_.min_free;
+  snapshot.last_node = last_node_;
+  snapshot.memory = held;
+  snapshot.reservation = options.reservation;
+  snapshot.bound = options.bind_memory;
+  snapshot.affinity = options.node_affinity;
+  const auto placement = policy::plan_placement(snapshot);
+  reason = placement.reason;
+  last_node_ = placement.last_node;
+  if (placement.node)
+    for (std::size_t i = 0; i < nodes_.size(); ++i)
+      if (nodes_[i]->node.id == *placement.node) return nodes_[i].get();
+  return base::fail(Errc::admission_refused, "placing guest \"" + options.name + "\": " + reason,
+                    "lower the guest's memory or reservation, or widen node_affinity");
+}
+
+Result<std::unique_ptr<region::GuestMemory>> HostCore::make_memory(const GuestOptions& options, int node) {
+  region::GuestMemoryOptions o;
+  o.name = options.name;
+  o.pages = options.memory / kPageSize;
+  o.limit_pages = options.limit / kPageSize;
+  o.node = node;
+  o.bind = options.bind_memory;
+  o.large_pages = options.large_pages;
+  o.core_dump = options.core_dump;
+  o.move = move_;
+  o.userfaultfd = managing_possible();
+  o.features = features_of(capabilities_, move_);
+  o.read_window = options_.swap_in_batch_pages;
+  o.id = next_id_++;
+  auto memory = region::GuestMemory::create(o, credit_, pagemap_);
+  if (!memory) return tl::unexpected(memory.error());
+  reclaim::SwapFileOptions file;
+  file.directory = options.swap_directory.empty() ? options_.swap_directory : options.swap_directory;
+  file.guest_name = options.name;
+  file.bytes = managing_possible() ? options.memory - options.reservation : 0;
+  file.persist = options_.swap_persist;
+  auto store = reclaim::SwapStore::create(file, secret_);
+  if (!store) return tl::unexpected(store.error());
+  (*memory)->backing = std::move(*store);
+  return memory;
+}
+
+Result<void> HostCore::check(const GuestOptions& options) {
+  if (down_) return base::fail(Errc::shutting_down, "create_guest \"" + options.name + "\"", "create guests earlier");
+  if (auto r = host::check_guest_options(options, topology_); !r) return r;
+  {
+    base::MutexLock lock(list_mutex_);
+    if (std::any_of(list_.begin(), list_.end(), [&](const auto* g) { return g->name() == options.name; }))
+      return base::invalid("GuestOptions::name = \"" + options.name + "\"", "names are unique within a host");
+  }
+  return host::check_admission(options, {credit_.budget() * kPageSize, overhead_pages_ * kPageSize, reserved_,
+                                         guest_memory_, options_.min_free, managing_possible()});
+}
+
+Result<std::shared_ptr<GuestCore>> HostCore::create_guest(const GuestOptions& options) {
+  if (in_child())
+    return base::fail(Errc::forked_child, "create_guest \"" + options.name + "\"", "create a host in this process");
+  std::shared_ptr<GuestCore> guest;
+  std::string reason;
+  {
+    base::MutexLock lock(control_);
+    if (auto r = check(options); !r) return tl::unexpected(r.error());
+    auto node = place(options, reason);
+    if (!node) return tl::unexpected(node.error());
+    auto memory = make_memory(options, (*node)->node.id);
+    if (!memory) return tl::unexpected(memory.error());
+    auto& m = **memory;
+    m.table.set_bell(&(*node)->faults->bell());
+    guest = std::make_shared<GuestCore>(shared_from_this(), options, **node, std::move(*memory));
+    if (managing_possible()) {
+      if (auto r = (*node)->faults->add(m); !r) return tl::unexpected(r.error());
+    }
+    (*node)->worker->attach(m, options.reservation / kPageSize);
+    const auto pages = (m.metadata_bytes() + reclaim::SwapStore::of(m).metadata_bytes()) / kPageSize;
+    overhead_pages_ += pages;
+    credit_.charge(pages);
+    for (std::size_t i = 0; i < nodes_.size(); ++i)
+      if (nodes_[i].get() == *node) {
+        uses_[i].promised += options.limit != 0 ? std::min(options.limit, options.memory) : options.memory;
+        uses_[i].reserved += options.reservation;
+      }
+    reserved_ += options.reservation;
+    guest_memory_ += options.memory;
+    base::MutexLock list(list_mutex_);
+    list_.push_back(guest.get());
+  }
+  emit(EventKind::guest_created, options.name, options.memory, "placement", reason);
+  const auto budget = credit_.budget() * kPageSize;
+  if (guest_memory_ > budget + budget / 2)
+    emit(EventKind::overcommit_advice, options.name, guest_memory_, "admission",
+         "guests of " + base::bytes_text(guest_memory_) + " in " + base::bytes_text(budget) +
+             ": more than 1.5 times the memory is overcommitted");
+  const bool scarce =
+      credit_.free() * kPageSize < policy::manage_below(budget, options_.min_free) && managing_possible();
+  if (managing_possible() && (options_.management == Management::at_creation || scarce)) {
+    if (auto r = guest->manage(scarce ? "free memory is short" : "asked for at creation"); !r) {
+      end_guest(*guest);
+      return tl::unexpected(r.error());
+    }
+  }
+  watch_again();
+  return guest;
+}
+
+void HostCore::end_guest(GuestCore& guest) noexcept {
+  {
+    base::MutexLock lock(control_);
+    {
+      base::MutexLock list(list_mutex_);
+      if (std::erase(list_, &guest) == 0) return;
+    }
+    const auto& options = guest.options();
+    const auto& m = guest.memory();
+    const auto pages = (m.metadata_bytes() + reclaim::SwapStore::of(m).metadata_bytes()) / kPageSize;
+    const auto* node = &guest.node();
+    guest.end();
+    overhead_pages_ -= pages;
+    credit_.release(pages);
+    for (std::size_t i = 0; i < nodes_.size(); ++i)
+      if (nodes_[i].get() == node) {
+        uses_[i].promised -= options.limit != 0 ? std::min(options.limit, options.memory) : options.memory;
+        uses_[i].reserved -= options.reservation;
+      }
+    reserved_ -= options.reservation;
+    guest_memory_ -= options.memory;
+  }
+  emit(EventKind::guest_destroyed, guest.name(), 0, "", "its handle was dropped, or the host ended");
+  watch_again();
+}
+
+std::uint64_t HostCore::pinnable(const GuestCore& guest) {
+  // Half the budget stays for what moves: with everything pinned nobody could be served.
+  std::uint64_t others = 0;
+  for (const auto& g : guests()) {
+    if (g.get() == &guest) continue;
+    host::GatePass pass(g->gate());
+    if (pass) others += g->memory().counters.pinned.load(std::memory_order_relaxed);
+  }
+  const auto most = credit_.budget() / 2;
+  const auto own = (guest.options().limit != 0 ? guest.options().limit : guest.options().memory) / kPageSize;
+  return std::min(own, most > others ? most - others : 0);
+}
+
+HostStats HostCore::stats() {
+  HostStats s;
+  s.memory = credit_.budget() * kPageSize;
+  s.consumed = credit_.consumed() * kPageSize;
+  s.free = credit_.free() * kPageSize;
+  s.overhead = overhead_pages_ * kPageSize;
+  s.reserved = reserved_;
+  for (const auto& guest : guests()) {
+    s.guests.push_back(guest->stats());
+    s.swapped += s.guests.back().swapped;
+  }
+  for (const auto& node : nodes_) s.nodes.push_back(node->node.id);
+  s.capability_level = move_ ? to_string(capabilities_.level)
+                             : (managing_possible() ? to_string(CapabilityLevel::baseline) : "none");
+  if (!nodes_.empty())
+    s.swap_io = nodes_.front()->worker->backend() == os::AsyncIo::Backend::io_uring ? "io_uring" : "threads";
+  return s;
+}
+
+void HostCore::credit_returned() noexcept {
+  for (const auto& node : nodes_) node->faults->bell().ring();
+}
+
+void HostCore::memory_wanted() noexcept {
+  for (const auto& node : nodes_) node->worker->wake();
+}
+
+void HostCore::zeros_wanted() noexcept {
+  for (const auto& node : nodes_)
+    if (node->zero_pool != nullptr) node->worker->want_zeros();
+}
+
+void HostCore::emit(EventKind kind, const std::string& guest, std::uint64_t bytes, std::string mechanism,
+                    std::string reason) {
+  events_.push({kind, clock_.now(), guest, bytes, std::move(mechanism), std::move(reason)});
+  bell_.ring();
+}
+
+void HostCore::set_callback(std::function<void(const Event&)> callback) {
+  events_.set_callback(std::move(callback));
+  bell_.ring();
+}
+
+void HostCore::watch_again() noexcept {
+  watch_again_.store(true, std::memory_order_release);
+  bell_.ring();
+}
+
+}  // namespace vmm

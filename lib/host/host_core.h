@@ -1,0 +1,120 @@
+// HostCore: the budget, the nodes' threads, the guests, and the scheduler that looks after them.
+// Thread-safety: every public function may be called from any thread unless it says otherwise.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "host/budget_watch.h"
+#include "host/event_queue.h"
+#include "host/fork_guard.h"
+#include "host/guest_core.h"
+#include "host/node_runtime.h"
+#include "os/pagemap.h"
+#include "os/thread.h"
+#include "topology/topology.h"
+#include "vmm/host.h"
+
+namespace vmm {
+
+class HostCore final : public std::enable_shared_from_this<HostCore>,
+                       public region::CreditWaiter,
+                       public region::MemoryDemand {
+ public:
+  // `topology` lets tests describe a machine. Errors: those of Host::create.
+  static Result<std::shared_ptr<HostCore>> create(const HostOptions& options, const topology::Topology& topology);
+  ~HostCore() override;
+
+  // Ends guests and threads. Idempotent. Not from inside the event callback.
+  void shut_down();
+
+  Result<std::shared_ptr<GuestCore>> create_guest(const GuestOptions& options);
+  void end_guest(GuestCore& guest) noexcept;
+  void set_callback(std::function<void(const Event&)> callback);
+  Result<void> tick(base::Nanos now);
+  HostStats stats();
+
+  void credit_returned() noexcept override;
+  void memory_wanted() noexcept override;
+  void zeros_wanted() noexcept override;
+
+  void emit(EventKind kind, const std::string& guest, std::uint64_t bytes, std::string mechanism, std::string reason);
+  bool in_child() const noexcept { return fork_guard_.in_child(); }
+  const Capabilities& capabilities() const noexcept { return capabilities_; }
+  const HostOptions& options() const noexcept { return options_; }
+  region::Credit& credit() noexcept { return credit_; }
+  // Most pages a guest may have pinned, given what others have.
+  std::uint64_t pinnable(const GuestCore& guest);
+  bool managing_possible() const noexcept { return capabilities_.level != CapabilityLevel::none; }
+  // The set of native guests changed.
+  void watch_again() noexcept;
+
+ private:
+  struct NodeUse {
+    std::uint64_t promised = 0, reserved = 0;
+  };
+
+  HostCore(const HostOptions& options, Capabilities capabilities, const topology::Topology& topology,
+           std::uint64_t budget, host::ForkGuard guard, os::ProcessMemory memory, os::Pagemap pagemap);
+  Result<void> start();
+  Result<void> check(const GuestOptions& options) VMM_REQUIRES(control_);
+  Result<host::NodeRuntime*> place(const GuestOptions& options, std::string& reason) VMM_REQUIRES(control_);
+  Result<std::unique_ptr<region::GuestMemory>> make_memory(const GuestOptions& options, int node)
+      VMM_REQUIRES(control_);
+  std::vector<std::shared_ptr<GuestCore>> guests() VMM_EXCLUDES(list_mutex_);
+
+  // The scheduler's thread, or who ticks.
+  void run();
+  base::Nanos watch(base::Nanos now);
+  void round(base::Nanos now);
+  void drain_notices();
+  void check_fault_threads(base::Nanos now);
+  void return_to_native(base::Nanos now);
+
+  const HostOptions options_;
+  const Capabilities capabilities_;
+  const topology::Topology topology_;
+  const host::ForkGuard fork_guard_;
+  const os::Pagemap pagemap_;
+  const bool move_;
+  const std::uint64_t secret_;
+  base::MonotonicClock clock_;
+  region::Credit credit_;
+  region::Notices notices_;
+  os::Doorbell bell_;  // wakes the scheduler
+  host::EventQueue events_;
+  std::vector<std::unique_ptr<host::NodeRuntime>> nodes_;
+
+  base::Mutex control_{base::LockRank::host_control};
+  std::vector<NodeUse> uses_ VMM_GUARDED_BY(control_);  // as nodes_
+  int last_node_ VMM_GUARDED_BY(control_) = -1;
+  std::uint64_t next_id_ VMM_GUARDED_BY(control_) = 1;
+  bool down_ VMM_GUARDED_BY(control_) = false;
+
+  base::Mutex list_mutex_{base::LockRank::guest_list};
+  std::vector<GuestCore*> list_ VMM_GUARDED_BY(list_mutex_);
+  std::atomic<std::uint64_t> overhead_pages_{0};
+  std::atomic<std::uint64_t> reserved_{0};     // bytes
+  std::atomic<std::uint64_t> guest_memory_{0}; // bytes
+
+  // The scheduler's own.
+  host::BudgetWatch watch_;
+  std::atomic<bool> watch_again_{true};
+  base::Nanos next_round_{};
+  base::Nanos plentiful_since_{};
+  struct Stall {
+    std::uint64_t answered = 0, address = 0;
+    base::Nanos since{};
+    bool reported = false;
+  };
+  std::vector<Stall> stalls_;
+
+  std::atomic<bool> stop_{false};
+  os::Thread thread_;
+};
+
+}  // namespace vmm

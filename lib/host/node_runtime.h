@@ -1,0 +1,43 @@
+// NodeRuntime: what runs for one NUMA node: its fault thread with the reader of swap files, its worker with the
+// writer, and its pool of zeroed pages.
+// Thread-safety: built and taken apart by one thread; the parts are thread-safe as they say.
+#pragma once
+
+#include <memory>
+
+#include "host/worker.h"
+#include "reclaim/swap_in.h"
+#include "region/fault_service.h"
+#include "region/zero_pool.h"
+#include "topology/topology.h"
+#include "vmm/options.h"
+
+namespace vmm::host {
+
+struct NodeRuntime {
+  topology::Node node;
+  std::unique_ptr<region::ZeroPool> zero_pool;  // null without UFFDIO_MOVE
+  std::unique_ptr<reclaim::SwapIn> swap_in;
+  std::unique_ptr<region::FaultService> faults;
+  std::unique_ptr<Worker> worker;
+
+  ~NodeRuntime() {
+    worker.reset();
+    faults.reset();
+  }
+
+  // Pages of its buffers.
+  static constexpr std::uint64_t overhead_pages() noexcept { return reclaim::SwapIn::buffer_bytes() / kPageSize; }
+};
+
+struct NodeRuntimeOptions {
+  HostOptions host;
+  bool move = true;  // UFFDIO_MOVE is used
+};
+
+// Errors: those of the parts. On error nothing runs.
+Result<std::unique_ptr<NodeRuntime>> make_node_runtime(const topology::Node& node, const NodeRuntimeOptions& options,
+                                                       region::Credit& credit, region::MemoryDemand& demand,
+                                                       region::Notices& notices, const base::Clock& clock);
+
+}  // namespace vmm::host

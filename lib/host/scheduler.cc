@@ -1,0 +1,189 @@
+// The scheduler's side of HostCore: the watch over native guests, the round every rebalance_period, and events.
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "base/text.h"
+#include "host/host_core.h"
+#include "os/poller.h"
+#include "policy/watch.h"
+#include "reclaim/swap_store.h"
+
+namespace vmm {
+namespace {
+
+// Native again after memory has been plentiful for this long: going back costs 50 ms a GiB.
+constexpr base::Nanos kPlentiful = std::chrono::seconds(60);
+
+}  // namespace
+
+void HostCore::run() {
+  auto poller = os::Poller::create();
+  const bool polled = poller && poller->add(bell_.fd(), 1) == 0;
+  while (!stop_.load(std::memory_order_acquire)) {
+    const auto period = watch(clock_.now());
+    const auto now = clock_.now();
+    if (now >= next_round_) {
+      next_round_ = now + options_.rebalance_period;
+      round(now);
+    }
+    drain_notices();
+    events_.deliver();
+    const auto wait = std::min<base::Nanos>(period, next_round_ - clock_.now());
+    const auto ms = std::chrono::ceil<std::chrono::milliseconds>(std::max(wait, base::Nanos(0))).count();
+    std::array<std::uint64_t, 1> tag;
+    if (polled) {
+      if (poller->wait(tag.data(), 1, static_cast<int>(ms)) > 0) bell_.clear();
+    } else {
+      // Without a poller it still works, only later.
+      std::this_thread::sleep_for(std::chrono::milliseconds(ms));
+    }
+  }
+}
+
+Result<void> HostCore::tick(base::Nanos now) {
+  if (in_child()) return base::fail(Errc::forked_child, "tick", "use the host in the process that made it");
+  if (options_.scheduler != Scheduler::manual)
+    return base::invalid("tick with HostOptions::scheduler = automatic", "create the host with Scheduler::manual");
+  watch(now);
+  round(now);
+  drain_notices();
+  events_.deliver();
+  return {};
+}
+
+// Measures native guests and manages them when memory gets short. Returns the time to the next look.
+base::Nanos HostCore::watch(base::Nanos now) {
+  if (watch_again_.exchange(false, std::memory_order_acq_rel)) watch_.forget();
+  const auto all = guests();
+  const auto budget = credit_.budget() * kPageSize;
+  const auto manage_at = policy::manage_below(budget, options_.min_free);
+  std::vector<GuestCore*> natives;
+  {
+    std::vector<region::GuestMemory*> memories;
+    std::vector<std::unique_ptr<host::GatePass>> passes;
+    for (const auto& guest : all) {
+      auto pass = std::make_unique<host::GatePass>(guest->gate());
+      if (!*pass || guest->memory().managed()) continue;
+      natives.push_back(guest.get());
+      memories.push_back(&guest->memory());
+      passes.push_back(std::move(pass));
+    }
+    watch_.measure(memories, now);
+    if (natives.empty() || !managing_possible()) return options_.rebalance_period;
+    const auto free = credit_.free() * kPageSize;
+    if (free >= manage_at) {
+      // Guests that could not fill the budget even if all were resident need no watch, only a count now and then.
+      const bool harmless = guest_memory_ + overhead_pages_ * kPageSize + manage_at <= budget;
+      return harmless ? base::Nanos(options_.rebalance_period) : policy::watch_period(free, manage_at);
+    }
+    const auto reason = "free memory is " + base::bytes_text(free) + ", below " + base::bytes_text(manage_at);
+    for (auto* guest : natives)
+      if (auto r = guest->manage(reason); !r)
+        emit(EventKind::not_reclaimable, guest->name(), guest->options().memory, "userfaultfd", r.error().message());
+    watch_.forget();
+    std::erase_if(memories, [](const auto* m) { return m->managed(); });
+    watch_.measure(memories, now);
+  }
+  memory_wanted();
+  return policy::watch_period(0, manage_at) * 10;
+}
+
+void HostCore::round(base::Nanos now) {
+  for (const auto& guest : guests()) {
+    host::GatePass pass(guest->gate());
+    if (!pass) continue;
+    const auto out = guest->memory().counters.freed.load(std::memory_order_relaxed);
+    if (out > guest->reported_out)
+      emit(EventKind::reclaimed, guest->name(), (out - guest->reported_out) * kPageSize, "swap",
+           "free memory was below " + base::bytes_text(static_cast<std::uint64_t>(
+                                          options_.min_free * static_cast<double>(credit_.budget()) * kPageSize)) +
+               ", the guest's limit was near, or reclaim() was called");
+    guest->reported_out = out;
+  }
+  check_fault_threads(now);
+  return_to_native(now);
+  memory_wanted();
+}
+
+void HostCore::check_fault_threads(base::Nanos now) {
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    const auto p = nodes_[i]->faults->progress();
+    auto& stall = stalls_[i];
+    if (p.address == 0 || p.answered != stall.answered || p.address != stall.address) {
+      stall = {p.answered, p.address, now, false};
+      continue;
+    }
+    if (stall.reported || now - stall.since < options_.watchdog_timeout) continue;
+    stall.reported = true;
+    std::string owner;
+    for (const auto& guest : guests()) {
+      host::GatePass pass(guest->gate());
+      if (!pass) continue;
+      const auto base = reinterpret_cast<std::uintptr_t>(guest->memory().base());
+      if (p.address >= base && p.address < base + guest->options().memory) owner = guest->name();
+    }
+    char text[128];
+    std::snprintf(text, sizeof text, "thread vmm-fault/%d has worked on the page at %#llx for %lld ms",
+                  nodes_[i]->node.id, static_cast<unsigned long long>(p.address),
+                  static_cast<long long>(std::chrono::duration_cast<std::chrono::milliseconds>(now - stall.since).count()));
+    emit(EventKind::fault_stalled, owner, 0, "watchdog", text);
+  }
+}
+
+// When memory has been plentiful for long, guests that are wholly in memory run natively again.
+void HostCore::return_to_native(base::Nanos now) {
+  if (options_.management == Management::at_creation ||
+      credit_.free() * 2 < credit_.budget()) {
+    plentiful_since_ = now;
+    return;
+  }
+  if (now - plentiful_since_ < kPlentiful) return;
+  for (const auto& guest : guests()) {
+    host::GatePass pass(guest->gate());
+    if (!pass || !guest->memory().managed()) continue;
+    const auto& c = guest->memory().counters;
+    if (c.staging.load() + c.swapped.load() + c.lost.load() + c.pinned.load() != 0) continue;
+    if (!guest->node().worker->unmanage(guest->memory())) continue;
+    watch_again();
+    emit(EventKind::guest_native, guest->name(), guest->options().memory, "userfaultfd",
+         "half the budget has been free for a minute");
+  }
+}
+
+void HostCore::drain_notices() {
+  region::Notice notice;
+  while (notices_.pop(notice)) {
+    std::string name;
+    for (const auto& guest : guests()) {
+      host::GatePass pass(guest->gate());
+      if (pass && guest->memory().id() == notice.guest) name = guest->name();
+    }
+    const auto error = std::generic_category().message(notice.error);
+    switch (notice.kind) {
+      case region::Notice::kSwapReadFailed:
+        emit(EventKind::swap_read_failed, name, kPageSize, "swap",
+             "page " + std::to_string(notice.value) + ": " + (notice.error != 0 ? error : "wrong checksum") +
+                 "; reading it gets SIGBUS, discard() gives zeros");
+        break;
+      case region::Notice::kSwapWriteFailed:
+        emit(EventKind::swap_write_failed, name, notice.value, "swap",
+             error + "; the pages stay in memory, writes are tried again after swap_retry_timeout");
+        break;
+      case region::Notice::kSwapRecovered:
+        emit(EventKind::swap_recovered, name, 0, "swap", "a write succeeded again");
+        break;
+      case region::Notice::kMemoryExhausted:
+        emit(EventKind::memory_exhausted, name, notice.value * kPageSize, "budget",
+             "faults wait, and nothing more can be reclaimed: raise the budget, or lower reservations and pins");
+        break;
+      case region::Notice::kNotReclaimable:
+        emit(EventKind::not_reclaimable, name, kPageSize, "isolation",
+             "page " + std::to_string(notice.value) + ": " + error +
+                 "; the kernel refuses to move it (mlock or other protection)");
+        break;
+    }
+  }
+}
+
+}  // namespace vmm

@@ -1,0 +1,250 @@
+#include "host/worker.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "base/check.h"
+#include "base/error.h"
+
+namespace vmm::host {
+
+using region::GuestMemory;
+using region::Notice;
+
+namespace {
+
+constexpr std::uint64_t kBellTag = 1, kWritesTag = 2;
+constexpr std::uint64_t kSlicePages = 1024;  // 4 MiB: about a millisecond of parking and hashing
+constexpr int kShortWaitMs = 2;    // while memory is short and there is nothing to do but wait for time to pass
+constexpr int kFruitlessWaitMs = 20;
+// A page may be three chances warm; the fourth round takes it.
+constexpr int kRounds = 5;
+
+}  // namespace
+
+Worker::Worker(const WorkerOptions& options, region::Credit& credit, std::unique_ptr<reclaim::SwapOut> out,
+               region::ZeroPool* zero_pool, const os::Doorbell& fault_bell, region::Notices& notices,
+               const base::Clock& clock)
+    : options_(options), credit_(credit), out_(std::move(out)), zero_pool_(zero_pool), fault_bell_(fault_bell),
+      notices_(notices), clock_(clock) {}
+
+Result<std::unique_ptr<Worker>> Worker::create(const WorkerOptions& options, region::Credit& credit,
+                                               std::unique_ptr<reclaim::SwapOut> out, region::ZeroPool* zero_pool,
+                                               const os::Doorbell& fault_bell, region::Notices& notices,
+                                               const base::Clock& clock) {
+  std::unique_ptr<Worker> w(
+      new Worker(options, credit, std::move(out), zero_pool, fault_bell, notices, clock));
+  auto poller = os::Poller::create();
+  if (!poller) return tl::unexpected(poller.error());
+  w->poller_ = std::move(*poller);
+  auto bell = os::Doorbell::create();
+  if (!bell) return tl::unexpected(bell.error());
+  w->bell_ = std::move(*bell);
+  for (const auto& [fd, tag] : {std::pair{w->bell_.fd(), kBellTag}, std::pair{w->out_->event_fd(), kWritesTag}})
+    if (const int e = w->poller_.add(fd, tag)) return base::fail_errno(e, "epoll_ctl of a worker");
+  auto* self = w.get();
+  auto thread = os::Thread::start("vmm-work/" + std::to_string(options.node), [self] { self->run(); });
+  if (!thread) return tl::unexpected(thread.error());
+  w->thread_ = std::move(*thread);
+  return w;
+}
+
+Worker::~Worker() {
+  stop_.store(true, std::memory_order_release);
+  bell_.ring();
+  thread_.join();
+}
+
+void Worker::wake() noexcept {
+  if (!awake_.exchange(true, std::memory_order_acq_rel)) bell_.ring();
+}
+
+void Worker::want_zeros() noexcept {
+  if (zeros_wanted_.load(std::memory_order_relaxed)) return;
+  zeros_wanted_.store(true, std::memory_order_release);
+  wake();
+}
+
+void Worker::submit(Request& request) {
+  base::MutexLock lock(mutex_);
+  requests_.push_back(&request);
+  bell_.ring();
+  while (!request.done) served_.wait(mutex_);
+}
+
+void Worker::attach(GuestMemory& guest, std::uint64_t reservation) {
+  Request request{Request::kAttach, &guest, reservation};
+  submit(request);
+}
+
+void Worker::detach(GuestMemory& guest) {
+  Request request{Request::kDetach, &guest};
+  submit(request);
+}
+
+std::uint64_t Worker::reclaim(GuestMemory& guest, std::uint64_t pages) {
+  Request request{Request::kReclaim, &guest, pages};
+  submit(request);
+  return request.freed;
+}
+
+bool Worker::unmanage(GuestMemory& guest) {
+  Request request{Request::kUnmanage, &guest};
+  submit(request);
+  return request.result;
+}
+
+Worker::Member* Worker::find(const GuestMemory& guest) {
+  const auto m = std::find_if(members_.begin(), members_.end(),
+                              [&](const Member& member) { return &member.evictor->guest() == &guest; });
+  return m == members_.end() ? nullptr : &*m;
+}
+
+void Worker::run() {
+  int timeout = -1;
+  std::array<std::uint64_t, 4> tags;
+  while (!stop_.load(std::memory_order_acquire)) {
+    const int count = poller_.wait(tags.data(), static_cast<int>(tags.size()), timeout);
+    for (int i = 0; i < count; ++i)
+      if (tags[static_cast<std::size_t>(i)] == kBellTag) bell_.clear();
+    awake_.store(false, std::memory_order_release);
+    out_->finish(false, clock_.now());
+    const bool requests = serve_requests();
+    const bool pressure = relieve_pressure();
+    const bool zeros = zero_ahead();
+    // Busy: look again at once. Short of memory with nothing ready: in a moment. Else: when somebody rings.
+    timeout = requests || zeros ? 0 : (pressure ? (fruitless_ > 8 ? kFruitlessWaitMs : kShortWaitMs) : -1);
+    if (pressure && fruitless_ == 0) timeout = 0;
+  }
+}
+
+// Serves one slice of the first request. True if there is more to do.
+bool Worker::serve_requests() {
+  Request* request = nullptr;
+  {
+    base::MutexLock lock(mutex_);
+    if (requests_.empty()) return false;
+    request = requests_.front();
+  }
+  const bool done = serve(*request);
+  base::MutexLock lock(mutex_);
+  if (done) {
+    requests_.pop_front();
+    request->done = true;
+    served_.notify_all();
+  } else if (requests_.size() > 1) {
+    requests_.pop_front();
+    requests_.push_back(request);
+  }
+  return !requests_.empty();
+}
+
+bool Worker::serve(Request& request) {
+  auto* member = find(*request.guest);
+  switch (request.kind) {
+    case Request::kAttach:
+      members_.push_back({std::make_unique<reclaim::Evictor>(*request.guest, notices_), request.pages});
+      return true;
+    case Request::kDetach:
+      out_->finish(true, clock_.now());
+      if (member != nullptr) members_.erase(members_.begin() + (member - members_.data()));
+      return true;
+    case Request::kReclaim: return member == nullptr || reclaim_slice(request);
+    case Request::kUnmanage: {
+      out_->finish(true, clock_.now());
+      base::MutexLock control(request.guest->control);
+      request.result = request.guest->unmanage();
+      return true;
+    }
+  }
+  return true;
+}
+
+// Parks and writes one slice at once. True when the request is done: enough has left, or nothing more will.
+bool Worker::reclaim_slice(Request& request) {
+  auto& guest = *request.guest;
+  auto* member = find(guest);
+  const auto now = clock_.now();
+  const auto resident = guest.counters.resident.load(std::memory_order_relaxed);
+  const auto may_take = resident > member->reservation ? resident - member->reservation : 0;
+  const auto wanted = std::min({request.pages - request.freed, may_take, kSlicePages});
+  if (wanted == 0) return true;
+  const auto before = guest.counters.freed.load(std::memory_order_relaxed);
+  const auto parked = member->evictor->parked() >= wanted
+                          ? wanted
+                          : member->evictor->park(wanted - member->evictor->parked(), ~std::uint64_t{0}, now);
+  member->evictor->write(wanted, now, now, *out_);
+  // The last slice, and one that found nothing, wait for their writes; the others overlap with the next.
+  const bool last = wanted < kSlicePages || parked == 0;
+  out_->finish(last, now);
+  request.freed += guest.counters.freed.load(std::memory_order_relaxed) - before;
+  request.idle_rounds = parked == 0 ? request.idle_rounds + 1 : 0;
+  if (request.freed >= request.pages || request.idle_rounds >= kRounds) {
+    const auto here = guest.counters.freed.load(std::memory_order_relaxed);
+    out_->finish(true, now);
+    request.freed += guest.counters.freed.load(std::memory_order_relaxed) - here;
+    return true;
+  }
+  return false;
+}
+
+// One slice of bringing free memory back above its threshold. True while that is not reached.
+bool Worker::relieve_pressure() {
+  const auto now = clock_.now();
+  policy::ReclaimSnapshot snapshot;
+  snapshot.budget = credit_.budget();
+  snapshot.consumed = credit_.consumed();
+  snapshot.in_flight = out_->pages_in_flight();
+  snapshot.min_free = options_.min_free;
+  snapshot.starving = credit_.somebody_waits();
+  snapshot.under_way = under_way_;
+  std::uint64_t freed_before = 0;
+  for (const auto& m : members_) {
+    auto& guest = m.evictor->guest();
+    const auto& c = guest.counters;
+    freed_before += c.freed.load(std::memory_order_relaxed);
+    snapshot.guests.push_back({c.resident.load(std::memory_order_relaxed), m.evictor->parked(),
+                               std::max(m.reservation, c.pinned.load(std::memory_order_relaxed)),
+                               guest.options().limit_pages,
+                               guest.managed() && reclaim::SwapStore::of(guest).writable(now)});
+  }
+  const auto plan = policy::plan_reclaim(snapshot);
+  under_way_ = plan.needed;
+  std::uint64_t parked = 0, written = 0;
+  if (plan.needed && zero_pool_ != nullptr && zero_pool_->ready() > 0) written += zero_pool_->drain();
+  for (std::size_t i = 0; i < members_.size(); ++i) {
+    auto& evictor = *members_[i].evictor;
+    const auto& step = plan.steps[i];
+    // A round looks at each run once, so what is warm cools by one: the next slice goes on.
+    if (step.park > 0) parked += evictor.park(std::min(step.park, kSlicePages), kSlicePages, now);
+    const auto until = step.over_limit ? now : now - plan.grace;
+    if (step.write > 0) written += evictor.write(std::min(step.write, kSlicePages), until, now, *out_);
+  }
+  out_->finish(false, now);
+  std::uint64_t freed = 0;
+  for (const auto& m : members_) freed += m.evictor->guest().counters.freed.load(std::memory_order_relaxed);
+  const bool fruitful = freed != freed_before || written > 0 || parked > 0 || out_->pages_in_flight() > 0;
+  fruitless_ = fruitful ? 0 : fruitless_ + 1;
+  if (!plan.needed || fruitful) exhausted_ = false;
+  if (snapshot.starving && fruitless_ > 2 * kRounds && !exhausted_) {
+    exhausted_ = true;
+    notices_.push({Notice::kMemoryExhausted, 0, 0, credit_.consumed()});
+  }
+  // In-flight writes ring when they end.
+  if (plan.needed && written == 0 && parked == 0 && out_->pages_in_flight() > 0) fruitless_ = std::max(fruitless_, 1);
+  return plan.needed;
+}
+
+// Zeroes one huge page ahead if some are wanted and there is room. True if more are.
+bool Worker::zero_ahead() {
+  if (zero_pool_ == nullptr || !zeros_wanted_.load(std::memory_order_acquire)) return false;
+  const bool was_empty = zero_pool_->ready() == 0;
+  const bool refilled = credit_.free() > options_.roomy_free_pages && zero_pool_->refill();
+  // Who waits for one is told, also that there will be none.
+  if (was_empty) fault_bell_.ring();
+  if (!refilled) zeros_wanted_.store(false, std::memory_order_release);
+  return refilled;
+}
+
+}  // namespace vmm::host

@@ -1,0 +1,108 @@
+// Worker: the thread of one node that takes memory from the guests homed there, on request or when the host is
+// short, and zeroes huge pages ahead while it is not. Works in slices, so that a request never waits long.
+// Thread-safety: public functions may be called from any thread but its own.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "os/poller.h"
+#include "os/thread.h"
+#include "policy/reclaim_plan.h"
+#include "reclaim/evictor.h"
+#include "reclaim/swap_out.h"
+#include "region/zero_pool.h"
+
+namespace vmm::host {
+
+struct WorkerOptions {
+  int node = 0;
+  double min_free = 0.06;
+  std::uint64_t roomy_free_pages = 0;  // above this much free memory, huge pages are zeroed ahead
+};
+
+class Worker {
+ public:
+  // What it uses outlives it; `fault_bell` rings the node's fault thread. `clock` is the host's.
+  // Errors: EMFILE, ENOMEM, EAGAIN (threads).
+  static Result<std::unique_ptr<Worker>> create(const WorkerOptions& options, region::Credit& credit,
+                                                std::unique_ptr<reclaim::SwapOut> out, region::ZeroPool* zero_pool,
+                                                const os::Doorbell& fault_bell, region::Notices& notices,
+                                                const base::Clock& clock);
+  ~Worker();
+
+  // The guest's memory may be taken from now on. Its reservation is in pages.
+  void attach(region::GuestMemory& guest, std::uint64_t reservation) VMM_EXCLUDES(mutex_);
+  // Nothing of the guest is touched any more; its writes in flight have ended. Blocks.
+  void detach(region::GuestMemory& guest) VMM_EXCLUDES(mutex_);
+  // Takes up to `pages` pages and waits for it. Returns how many left memory.
+  std::uint64_t reclaim(region::GuestMemory& guest, std::uint64_t pages) VMM_EXCLUDES(mutex_);
+  // Makes the guest native again if that can be; between slices, so that nothing is being taken. Blocks.
+  bool unmanage(region::GuestMemory& guest) VMM_EXCLUDES(mutex_);
+
+  // Looks at the host's free memory soon. Any thread, fault threads included.
+  void wake() noexcept;
+  // Zeroes huge pages ahead soon. As wake().
+  void want_zeros() noexcept;
+
+  os::AsyncIo::Backend backend() const noexcept { return out_->backend(); }
+
+ private:
+  struct Member {
+    std::unique_ptr<reclaim::Evictor> evictor;
+    std::uint64_t reservation;
+  };
+  struct Request {
+    enum Kind { kAttach, kDetach, kReclaim, kUnmanage } kind;
+    region::GuestMemory* guest;
+    std::uint64_t pages = 0;    // attach: reservation; reclaim: still wanted
+    std::uint64_t freed = 0;
+    int idle_rounds = 0;
+    bool result = false;
+    bool done = false;
+  };
+
+  Worker(const WorkerOptions& options, region::Credit& credit, std::unique_ptr<reclaim::SwapOut> out,
+         region::ZeroPool* zero_pool, const os::Doorbell& fault_bell, region::Notices& notices,
+         const base::Clock& clock);
+  void submit(Request& request) VMM_EXCLUDES(mutex_);
+  void run();
+  bool serve_requests() VMM_EXCLUDES(mutex_);
+  bool serve(Request& request);
+  bool reclaim_slice(Request& request);
+  bool relieve_pressure();
+  bool zero_ahead();
+  Member* find(const region::GuestMemory& guest);
+
+  const WorkerOptions options_;
+  region::Credit& credit_;
+  const std::unique_ptr<reclaim::SwapOut> out_;
+  region::ZeroPool* const zero_pool_;
+  const os::Doorbell& fault_bell_;
+  region::Notices& notices_;
+  const base::Clock& clock_;
+  os::Poller poller_;
+  os::Doorbell bell_;
+  std::atomic<bool> awake_{false};  // a ring is on its way
+  std::atomic<bool> zeros_wanted_{false};
+  std::atomic<bool> stop_{false};
+
+  base::Mutex mutex_{base::LockRank::worker};
+  base::CondVar served_;
+  std::deque<Request*> requests_ VMM_GUARDED_BY(mutex_);
+
+  // The thread's own.
+  std::vector<Member> members_;
+  bool under_way_ = false;
+  int fruitless_ = 0;  // looks in a row that freed nothing although memory was short
+  bool exhausted_ = false;
+
+  os::Thread thread_;
+};
+
+}  // namespace vmm::host
