@@ -131,7 +131,9 @@ Outcome SwapIn::begin(GuestMemory& guest, std::uint64_t first, std::uint32_t mos
   if (index == kLarge) {
     most = 1;
     index = find_unused(kLarge, reads_.size());
-    if (index == reads_.size()) index = find_unused(0, kLarge);
+  }
+  if (index == reads_.size()) {
+    index = find_unused(0, kLarge);
     if (index == kLarge) return Outcome::wait_buffer;
   }
   auto& table = guest.table;
