@@ -14,7 +14,7 @@ namespace vmm::region {
 namespace {
 
 // All flags and the policy before the first touch: otherwise pieces split off later never merge again.
-Result<void> prepare(const os::Mapping& m, const GuestMemoryOptions& o, const char* what) {
+Result<void> prepare(const os::Mapping& m, const GuestMemoryOptions& o, bool large_pages, const char* what) {
   const auto failed = [&](int error, const char* call) {
     return base::fail_errno(error, std::string(call) + " of guest \"" + o.name + "\"", "check the kernel's limits");
   };
@@ -22,7 +22,7 @@ Result<void> prepare(const os::Mapping& m, const GuestMemoryOptions& o, const ch
   if (!o.core_dump)
     if (const int e = os::exclude_from_core_dumps(m.data(), m.size())) return failed(e, "madvise(MADV_DONTDUMP)");
   // A kernel without huge pages refuses the advice, and then there is nothing to advise.
-  os::advise_huge_pages(m.data(), m.size(), o.large_pages);
+  os::advise_huge_pages(m.data(), m.size(), large_pages);
   const auto policy = o.bind ? os::NodePolicy::bound : os::NodePolicy::preferred;
   if (const int e = os::bind_to_node(m.data(), m.size(), o.node, policy)) {
     // Without NUMA in the kernel, or with mbind forbidden (container profiles), there is no placement to lose.
@@ -57,8 +57,10 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::create(const GuestMemoryOption
   g->heat_memory_ = std::move(*heat);
   static_assert(sizeof(std::atomic<std::uint8_t>) == 1);
   g->heat_ = reinterpret_cast<std::atomic<std::uint8_t>*>(g->heat_memory_.data());
-  if (auto r = prepare(g->memory_, options, "vmm-guest"); !r) return tl::unexpected(r.error());
-  if (auto r = prepare(g->staging_, options, "vmm-staging"); !r) return tl::unexpected(r.error());
+  if (auto r = prepare(g->memory_, options, options.large_pages, "vmm-guest"); !r) return tl::unexpected(r.error());
+  // Pages that are copied into staging touch it: a huge page there would hold 512 where one was charged.
+  const bool large_staging = options.large_pages && options.move;
+  if (auto r = prepare(g->staging_, options, large_staging, "vmm-staging"); !r) return tl::unexpected(r.error());
   if (options.userfaultfd) {
     auto uffd = os::Userfaultfd::open(options.features);
     if (!uffd) return tl::unexpected(uffd.error());
