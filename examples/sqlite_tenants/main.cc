@@ -49,15 +49,15 @@ void catch_signals() {
   sigaction(SIGBUS, &action, nullptr);
 }
 
-// What the host reports beyond its ordinary work. Thread-safe.
+// What the host reports beyond its ordinary work and beyond being overcommitted, which is the point here.
+// Thread-safe.
 class Notes {
  public:
   void add(const vmm::Event& event) {
-    const bool ordinary = event.kind == vmm::EventKind::guest_created ||
-                          event.kind == vmm::EventKind::guest_destroyed ||
-                          event.kind == vmm::EventKind::guest_managed || event.kind == vmm::EventKind::guest_native ||
-                          event.kind == vmm::EventKind::reclaimed;
-    if (ordinary) return;
+    using Kind = vmm::EventKind;
+    const auto ordinary = {Kind::guest_created, Kind::guest_destroyed, Kind::guest_managed,
+                           Kind::guest_native,  Kind::reclaimed,       Kind::overcommit_advice};
+    if (std::find(ordinary.begin(), ordinary.end(), event.kind) != ordinary.end()) return;
     const std::lock_guard lock(mutex_);
     if (lines_.size() == kMost) lines_.erase(lines_.begin());
     lines_.push_back(format("%s %s: %s", vmm::to_string(event.kind), event.guest.empty() ? "host" : event.guest.c_str(),

@@ -61,7 +61,6 @@ void Worker::wake() noexcept {
 }
 
 void Worker::want_zeros() noexcept {
-  if (zeros_wanted_.load(std::memory_order_relaxed)) return;
   zeros_wanted_.store(true, std::memory_order_release);
   wake();
 }
@@ -238,12 +237,13 @@ bool Worker::relieve_pressure() {
 
 // Zeroes one huge page ahead if some are wanted and there is room. True if more are.
 bool Worker::zero_ahead() {
-  if (zero_pool_ == nullptr || !zeros_wanted_.load(std::memory_order_acquire)) return false;
+  // Taken down first: who wants them after this is served by the next look.
+  if (zero_pool_ == nullptr || !zeros_wanted_.exchange(false, std::memory_order_acq_rel)) return false;
   const bool was_empty = zero_pool_->ready() == 0;
   const bool refilled = credit_.free() > options_.roomy_free_pages && zero_pool_->refill();
   // Who waits for one is told, also that there will be none.
   if (was_empty) fault_bell_.ring();
-  if (!refilled) zeros_wanted_.store(false, std::memory_order_release);
+  if (refilled) zeros_wanted_.store(true, std::memory_order_release);
   return refilled;
 }
 
