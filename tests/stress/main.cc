@@ -1,0 +1,206 @@
+// Stress test: threads do random things to guests that are together twice as large as the host's budget, and every
+// byte is checked against what it should be. Two halves: one over each way of swap I/O that there is.
+//
+//   stress_tests --isolation move|write_protect [--seconds 30] [--seed 1] [--swap-io both|io_uring|threads]
+//
+// Exit status: 0 all right, 1 something was wrong (see report.h), 2 bad arguments, 77 the kernel lacks what is asked.
+// $VMM_TEST_DIRECTORY (/var/tmp): where the swap files are.
+#include <chrono>
+#include <cinttypes>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "stress/jitter.h"
+#include "stress/monitor.h"
+#include "stress/report.h"
+#include "stress/residue.h"
+#include "stress/workload.h"
+#include "stress/world.h"
+#include "vmm/capabilities.h"
+
+namespace vmm::stress {
+namespace {
+
+constexpr unsigned kThreads = 8;
+static_assert(kThreads <= kMostThreads);
+
+struct Arguments {
+  Isolation isolation = Isolation::automatic;
+  double seconds = 30;
+  std::uint64_t seed = 1;
+  std::string swap_io = "both";
+  std::string directory;
+};
+
+std::optional<Arguments> parse(int count, char** values) {
+  Arguments a;
+  const char* directory = std::getenv("VMM_TEST_DIRECTORY");
+  a.directory = directory != nullptr ? directory : "/var/tmp";
+  for (int i = 1; i + 1 < count; i += 2) {
+    const std::string name = values[i], value = values[i + 1];
+    if (name == "--isolation" && value == "move")
+      a.isolation = Isolation::move;
+    else if (name == "--isolation" && value == "write_protect")
+      a.isolation = Isolation::write_protect;
+    else if (name == "--seconds")
+      a.seconds = std::strtod(value.c_str(), nullptr);
+    else if (name == "--seed")
+      a.seed = std::strtoull(value.c_str(), nullptr, 0);
+    else if (name == "--swap-io" && (value == "both" || value == "io_uring" || value == "threads"))
+      a.swap_io = value;
+    else
+      return std::nullopt;
+  }
+  if (count % 2 == 0 || a.isolation == Isolation::automatic || !(a.seconds > 0)) return std::nullopt;
+  return a;
+}
+
+const char* to_string(Isolation isolation) { return isolation == Isolation::move ? "move" : "write_protect"; }
+const char* to_string(SwapIo io) { return io == SwapIo::io_uring ? "io_uring" : "threads"; }
+
+// Why this test cannot run here; empty: it can.
+std::string lacking(const Capabilities& have, Isolation isolation) {
+  if (have.level == CapabilityLevel::none) return "there is no userfaultfd";
+  if (isolation == Isolation::move && have.level != CapabilityLevel::full) {
+    const auto* move = have.find("uffdio_move");
+    return "the kernel's level is " + std::string(vmm::to_string(have.level)) +
+           "; UFFDIO_MOVE: " + (move != nullptr ? vmm::to_string(move->state) : "unknown");
+  }
+  return {};
+}
+
+struct Phase {
+  WorldOptions world;
+  double seconds;
+  bool jitter;
+  std::string name;
+};
+
+void print_summary(const Phase& phase, World& world, const Monitor& monitor,
+                   const std::vector<std::unique_ptr<Workload>>& workloads) {
+  std::uint64_t refused = 0, all = 0;
+  std::array<std::uint64_t, kOps> done{};
+  for (const auto& w : workloads) {
+    refused += w->refused();
+    for (unsigned i = 0; i < kOps; ++i) done[i] += w->done()[i];
+  }
+  std::string text;
+  for (unsigned i = 0; i < kOps; ++i) {
+    all += done[i];
+    if (done[i] != 0) text += std::string(" ") + to_string(static_cast<Op>(i)) + " " + std::to_string(done[i]);
+  }
+  std::printf("%s: %" PRIu64 " operations (%" PRIu64 " refused by the rules):%s\n", phase.name.c_str(), all, refused,
+              text.c_str());
+  GuestStats sum;
+  for (const auto& g : world.host().stats().guests) {
+    sum.faults += g.faults;
+    sum.fills += g.fills;
+    sum.rescues += g.rescues;
+    sum.swap_ins += g.swap_ins;
+    sum.stalls += g.stalls;
+    sum.busy_pages += g.busy_pages;
+    sum.swapped_out += g.swapped_out;
+    sum.swapped_in += g.swapped_in;
+    sum.swap_written += g.swap_written;
+  }
+  std::printf("  faults %" PRIu64 ": fills %" PRIu64 ", rescues %" PRIu64 ", swap-ins %" PRIu64
+              ", waited for memory %" PRIu64 "; pages busy %" PRIu64 "\n  swapped out %" PRIu64 " MiB (%" PRIu64
+              " written), in %" PRIu64 " MiB\n",
+              sum.faults, sum.fills, sum.rescues, sum.swap_ins, sum.stalls, sum.busy_pages, sum.swapped_out / MiB,
+              sum.swap_written / MiB, sum.swapped_in / MiB);
+  std::printf("  most memory seen %.1f of %.1f MiB in %" PRIu64 " readings (%" PRIu64
+              " single ones above); events %" PRIu64 ", exhausted %" PRIu64 ", stalled %" PRIu64 "\n",
+              static_cast<double>(monitor.most_seen()) / MiB, static_cast<double>(world.budget()) / MiB,
+              monitor.readings(), monitor.single_excesses(), world.events().seen.load(),
+              world.events().exhausted.load(), world.events().stalled.load());
+  std::fflush(stdout);
+}
+
+// One host from beginning to end. Ends the process on failure.
+void run(const Phase& phase) {
+  std::printf("%s\n", phase.name.c_str());
+  std::fflush(stdout);
+  set_report_heading(phase.name);
+  std::optional<Jitter> jitter;
+  if (phase.jitter) jitter.emplace(phase.world.seed);
+  auto world = World::build(phase.world);
+  if (!world) report_failure(world.error().message());
+  std::vector<std::unique_ptr<Workload>> workloads;
+  for (unsigned t = 0; t < kThreads; ++t) {
+    auto workload = Workload::create(**world, t);
+    if (!workload) report_failure(workload.error().message());
+    workloads.push_back(std::move(*workload));
+  }
+  {
+    Monitor monitor(**world, workloads);
+    std::atomic<bool> stop{false};
+    std::vector<std::thread> threads;
+    for (auto& workload : workloads) threads.emplace_back([&, w = workload.get()] { w->run(stop); });
+    std::this_thread::sleep_for(std::chrono::duration<double>(phase.seconds));
+    stop = true;
+    for (auto& thread : threads) thread.join();
+    print_summary(phase, **world, monitor, workloads);
+  }
+  (*world)->settle();
+}
+
+int run_all(const Arguments& a) {
+  const auto have = probe(a.directory);
+  if (const auto why = lacking(have, a.isolation); !why.empty()) {
+    std::printf("skipped: %s\n", why.c_str());
+    return 77;
+  }
+  std::vector<SwapIo> ways;
+  if (a.swap_io != "threads" && have.has("io_uring")) ways.push_back(SwapIo::io_uring);
+  if (a.swap_io != "io_uring") ways.push_back(SwapIo::threads);
+  if (ways.empty()) {
+    std::printf("skipped: io_uring is not allowed here\n");
+    return 77;
+  }
+  std::optional<Residue> before;
+  for (std::size_t i = 0; i < ways.size(); ++i) {
+    Phase phase;
+    phase.world = {a.isolation, ways[i], (a.seed + i) % 2 == 0 ? Management::at_creation : Management::on_demand,
+                   a.directory, a.seed * ways.size() + i};
+    phase.seconds = a.seconds / static_cast<double>(ways.size());
+    phase.jitter = mix(a.seed + i) % 2 == 0;
+    phase.name = std::string("stress --isolation ") + to_string(a.isolation) + " --seed " + std::to_string(a.seed) +
+                 ", swap I/O by " + to_string(ways[i]) + (phase.jitter ? ", system calls delayed" : "") +
+                 (phase.world.management == Management::at_creation ? ", managed at creation" : "");
+    if (!before) {
+      // What is made once and stays (topology, sanitizers' threads) is there after the first host.
+      Phase first = phase;
+      first.seconds = 0.05;
+      first.name += ", first host";
+      run(first);
+      before = Residue::now();
+    }
+    run(phase);
+    if (const auto left = left_over(*before, Residue::now(), 64); !left.empty()) report_failure("left over: " + left);
+  }
+  std::printf("all pages compared, nothing left over\n");
+  return 0;
+}
+
+}  // namespace
+}  // namespace vmm::stress
+
+int main(int count, char** values) {
+  const auto arguments = vmm::stress::parse(count, values);
+  if (!arguments) {
+    std::fprintf(stderr,
+                 "usage: %s --isolation move|write_protect [--seconds N] [--seed S] "
+                 "[--swap-io both|io_uring|threads]\n",
+                 values[0]);
+    return 2;
+  }
+  std::printf("seed %" PRIu64 "\n", arguments->seed);
+  vmm::stress::install_crash_report();
+  return vmm::stress::run_all(*arguments);
+}
