@@ -73,17 +73,21 @@ Outcome FaultService::fill(const Fault& fault, PageWord word) noexcept {
   auto& table = guest.table;
   const bool roomy = credit_.free() > options_.roomy_free_pages;
   if (fault.write && roomy && guest.options().large_pages && zero_pool_ != nullptr) {
-    if (fill_huge(guest, fault.page, word)) {
+    bool filled = fill_huge(guest, fault.page, word);
+    // Zeroing takes the worker about as long as filling with small pages would take here; and the page is huge.
+    if (!filled && zero_pool_->ready() == 0 && !fault.waited_for_zeros && could_be_huge(guest, fault.page)) {
+      if (zero_pool_->announce_wait(bell_)) {
+        table.unlock(fault.page, word);
+        demand_.zeros_wanted();
+        return Outcome::wait_zeros;
+      }
+      filled = fill_huge(guest, fault.page, word);
+    }
+    if (filled) {
       bump(guest.counters.fills);
       record(guest.fill_latency, fault.since);
       check_memory();
       return Outcome::done;
-    }
-    // Zeroing takes the worker about as long as filling with small pages would take here; and the page is huge.
-    if (zero_pool_->ready() == 0 && !fault.waited_for_zeros && could_be_huge(guest, fault.page)) {
-      table.unlock(fault.page, word);
-      demand_.zeros_wanted();
-      return Outcome::wait_zeros;
     }
   }
   LockedRun run(table, fault.page, word, guest.fill_window.next(fault.page, roomy), missing);

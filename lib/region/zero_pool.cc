@@ -39,10 +39,16 @@ bool ZeroPool::refill() noexcept {
     for (std::uint64_t page = 0; page < kPagesPerHuge; ++page)
       *const_cast<volatile std::byte*>(at(slot) + page * kPageSize) = std::byte{0};
     states_[slot].store(kReady, std::memory_order_release);
-    ready_.fetch_add(1, std::memory_order_acq_rel);
+    ready_.fetch_add(1, std::memory_order_seq_cst);
+    if (const auto* bell = waiting_.exchange(nullptr, std::memory_order_seq_cst)) bell->ring();
     return true;
   }
   return false;
+}
+
+bool ZeroPool::announce_wait(const os::Doorbell& bell) noexcept {
+  waiting_.store(&bell, std::memory_order_seq_cst);
+  return ready_.load(std::memory_order_seq_cst) == 0;
 }
 
 std::size_t ZeroPool::drain() noexcept {

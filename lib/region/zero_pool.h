@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "os/mapping.h"
+#include "os/poller.h"
 #include "os/userfaultfd.h"
 #include "vmm/result.h"
 #include "vmm/units.h"
@@ -41,6 +42,9 @@ class ZeroPool {
 
   std::size_t ready() const noexcept { return ready_.load(std::memory_order_acquire); }
 
+  // Fault thread: `bell` is rung by the next refill(). False: there is a ready page by now.
+  bool announce_wait(const os::Doorbell& bell) noexcept;
+
  private:
   enum State : std::uint8_t { kEmpty, kReady, kTaken };
   std::byte* at(std::size_t slot) const noexcept { return memory_.data() + slot * kHugePageSize; }
@@ -49,6 +53,7 @@ class ZeroPool {
   Credit* credit_ = nullptr;
   std::array<std::atomic<std::uint8_t>, kSlots> states_{};
   std::atomic<std::size_t> ready_{0};
+  std::atomic<const os::Doorbell*> waiting_{nullptr};
 };
 
 }  // namespace vmm::region
