@@ -17,8 +17,8 @@ std::string row(const TenantView& view, double swap_ins, double transactions) {
   const vmm::GuestStats& guest = view.guest;
   return format("%-10.10s %-8s %7.1f %8.1f %8.1f %8.1f %9.0f %7s %7s %4d %8.0f", guest.name.c_str(),
                 to_string(view.phase), mib(view.file_bytes), mib(guest.memory), mib(guest.resident), mib(guest.swapped),
-                swap_ins, microseconds(guest.swap_in_latency, guest.swap_in_latency.p50_ns).c_str(),
-                microseconds(guest.swap_in_latency, guest.swap_in_latency.p99_ns).c_str(), guest.home_node,
+                swap_ins, microseconds(guest.fault_latency, guest.fault_latency.p50_ns).c_str(),
+                microseconds(guest.fault_latency, guest.fault_latency.p99_ns).c_str(), guest.home_node,
                 transactions);
 }
 

@@ -42,6 +42,7 @@ struct GuestStats {
   std::uint64_t busy_pages = 0;   // pages that could not be isolated: pinned by a device, or shared by the kernel
   std::uint64_t rejected_faults = 0;  // pages that were answered with an error because their bytes are lost
   // From the event to the answer.
+  LatencySummary fault_latency;  // the three kinds below together
   LatencySummary fill_latency, rescue_latency, swap_in_latency;
   int home_node = -1;
   unsigned attached_threads = 0;

@@ -3,11 +3,13 @@
 // Thread-safety: record() from one thread (a fault thread) while others read summary(): relaxed atomics.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 
 #include "vmm/stats.h"
 
@@ -21,12 +23,17 @@ class Histogram {
     if (ns > max_.load(std::memory_order_relaxed)) max_.store(ns, std::memory_order_relaxed);
   }
 
-  // Bytes are counted, not copied: quantiles are the upper edge of their step, capped at the maximum.
-  LatencySummary summary() const noexcept {
+  LatencySummary summary() const noexcept { return merged({this}); }
+
+  // Of several histograms as if they were one. Quantiles are the upper edge of their step, capped at the maximum.
+  static LatencySummary merged(std::initializer_list<const Histogram*> parts) noexcept {
     LatencySummary s;
-    std::array<std::uint64_t, kCells> copy;
-    for (std::size_t i = 0; i < kCells; ++i) s.count += copy[i] = cells_[i].load(std::memory_order_relaxed);
-    s.max_ns = max_.load(std::memory_order_relaxed);
+    std::array<std::uint64_t, kCells> copy{};
+    for (const auto* part : parts) {
+      for (std::size_t i = 0; i < kCells; ++i) copy[i] += part->cells_[i].load(std::memory_order_relaxed);
+      s.max_ns = std::max(s.max_ns, part->max_.load(std::memory_order_relaxed));
+    }
+    for (const auto count : copy) s.count += count;
     const auto quantile = [&](double q) {
       const auto rank = static_cast<std::uint64_t>(q * static_cast<double>(s.count));
       std::uint64_t seen = 0;

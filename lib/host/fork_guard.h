@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "os/mapping.h"
+#include "vmm/units.h"
 
 namespace vmm::host {
 

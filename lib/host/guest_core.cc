@@ -140,7 +140,9 @@ Result<std::uint64_t> GuestCore::restore() {
   GatePass pass(gate_);
   if (auto error = refused("restore", pass)) return tl::unexpected(*error);
   const auto before = memory_->counters.swapped_in.load(std::memory_order_relaxed);
-  if (node_->faults->prefetch(*memory_, 0, memory_->pages())) node_->faults->wait_prefetched(*memory_);
+  if (memory_->counters.swapped.load(std::memory_order_relaxed) == 0) return 0;
+  while (!node_->faults->prefetch(*memory_, 0, memory_->pages())) node_->faults->wait_prefetched(*memory_);
+  node_->faults->wait_prefetched(*memory_);
   return (memory_->counters.swapped_in.load(std::memory_order_relaxed) - before) * kPageSize;
 }
 
@@ -208,6 +210,7 @@ GuestStats GuestCore::stats() {
   s.fill_latency = m.fill_latency.summary();
   s.rescue_latency = m.rescue_latency.summary();
   s.swap_in_latency = m.swap_in_latency.summary();
+  s.fault_latency = base::Histogram::merged({&m.fill_latency, &m.rescue_latency, &m.swap_in_latency});
   s.home_node = node_->node.id;
   s.swap_failed = store.failed();
   base::MutexLock lock(seats_mutex_);

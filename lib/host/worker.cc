@@ -17,7 +17,7 @@ namespace {
 constexpr std::uint64_t kBellTag = 1, kWritesTag = 2;
 constexpr std::uint64_t kSlicePages = 1024;  // 4 MiB: about a millisecond of parking and hashing
 constexpr int kShortWaitMs = 2;    // while memory is short and there is nothing to do but wait for time to pass
-constexpr int kFruitlessWaitMs = 20;
+constexpr int kFruitlessWaitMs = 50;
 // A page may be three chances warm; the fourth round takes it.
 constexpr int kRounds = 5;
 

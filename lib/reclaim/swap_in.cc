@@ -66,7 +66,7 @@ std::size_t SwapIn::unused_large() const noexcept {
 
 Outcome SwapIn::start(GuestMemory& guest, std::uint64_t page, base::Nanos since, bool demand) noexcept {
   const auto plan = guest.read_window.next(page);
-  const auto outcome = begin(guest, page, plan.pages, since, demand);
+  const auto outcome = begin(guest, page, plan.pages, since, demand ? Why::demand : Why::ahead);
   if (outcome == Outcome::reading && plan.ahead_to > page + 1)
     read_ahead(guest, page + 1, plan.ahead_to, plan.pages);
   return outcome;
@@ -92,7 +92,7 @@ void SwapIn::read_ahead(GuestMemory& guest, std::uint64_t from, std::uint64_t to
       continue;
     }
     const auto most = static_cast<std::uint32_t>(std::min<std::uint64_t>(pages, to - from));
-    if (word->state() != PageState::swapped || begin(guest, from, most, {}, false) != Outcome::reading) {
+    if (word->state() != PageState::swapped || begin(guest, from, most, {}, Why::ahead) != Outcome::reading) {
       guest.table.unlock(from, *word);
       guest.table.released();
       return;
@@ -103,29 +103,32 @@ void SwapIn::read_ahead(GuestMemory& guest, std::uint64_t from, std::uint64_t to
 
 bool SwapIn::pump(GuestMemory& guest, std::uint64_t& next, std::uint64_t end) noexcept {
   end = std::min(end, guest.pages());
+  // What is brought back unasked may not push others out.
+  const auto keep = 2 * options_.low_free_pages + options_.batch_pages;
   for (; next < end; ++next) {
     const auto glimpse = guest.table.load(next);
     if (glimpse.state() != PageState::swapped || glimpse.locked()) continue;
-    if (credit_.free() < options_.low_free_pages + options_.batch_pages) return true;
+    if (credit_.free() < keep) {
+      next = end;
+      break;
+    }
     if (unused_large() <= kForDemand) return false;
     const auto word = guest.table.try_lock(next);
     if (!word) continue;
-    if (word->state() == PageState::swapped) {
-      const auto most = static_cast<std::uint32_t>(std::min<std::uint64_t>(options_.batch_pages, end - next));
-      if (begin(guest, next, most, {}, false) == Outcome::reading) continue;
-      guest.table.unlock(next, *word);
-      guest.table.released();
-      return true;  // no credit
-    }
+    const auto most = static_cast<std::uint32_t>(std::min<std::uint64_t>(options_.batch_pages, end - next));
+    if (word->state() == PageState::swapped && begin(guest, next, most, {}, Why::prefetch) == Outcome::reading) continue;
     guest.table.unlock(next, *word);
     guest.table.released();
+    if (word->state() != PageState::swapped) continue;
+    next = end;  // no credit
   }
   // Ended only when the last read has, so that who waits finds the pages in place.
-  return in_flight(guest) == 0;
+  return std::none_of(reads_.begin(), reads_.end(),
+                      [&](const Read& r) { return r.guest == &guest && r.why == Why::prefetch; });
 }
 
 Outcome SwapIn::begin(GuestMemory& guest, std::uint64_t first, std::uint32_t most, base::Nanos since,
-                      bool demand) noexcept {
+                      Why why) noexcept {
   most = std::min({most, options_.batch_pages, std::uint32_t{64}});
   auto index = most > 1 ? find_unused(0, kLarge) : kLarge;
   if (index == kLarge) {
@@ -151,7 +154,7 @@ Outcome SwapIn::begin(GuestMemory& guest, std::uint64_t first, std::uint32_t mos
     }
     ++count;
   }
-  Read read{&guest, first, count, 0, since, demand};
+  Read read{&guest, first, count, 0, since, why};
   if (!guest.try_charge(count)) {
     for (std::uint32_t i = 1; i < count; ++i) table.unlock(first + i, table.load(first + i));
     table.released();
@@ -207,12 +210,12 @@ void SwapIn::complete(std::size_t index, int result) noexcept {
     bump(guest.counters.swap_errors);
     put_back(read, 1, read.count);
     read.count = 1;
-    if (read.demand && ++read.tries < kTries && !guest.closing) {
+    if (read.why == Why::demand && ++read.tries < kTries && !guest.closing) {
       VMM_CHECK(submit(index));
       guest.table.released();
       return;
     }
-    if (read.demand && !guest.closing)
+    if (read.why == Why::demand && !guest.closing)
       lose(read, result < 0 ? -result : (whole ? 0 : EIO));
     else
       put_back(read, 0, 1);
@@ -255,7 +258,7 @@ void SwapIn::place(Read& read, std::byte* bytes, std::uint32_t from, std::uint32
   drop(guest.counters.swapped, done - from);
   guest.warm(page + from, 1);
   if (done < to) put_back(read, done, to);
-  if (read.demand && from == 0 && done > 0) {
+  if (read.why == Why::demand && from == 0 && done > 0) {
     bump(guest.counters.swap_ins);
     const auto waited = std::chrono::steady_clock::now().time_since_epoch() - read.since;
     guest.swap_in_latency.record(static_cast<std::uint64_t>(std::max<base::Nanos::rep>(waited.count(), 0)));

@@ -52,6 +52,8 @@ class SwapIn final : public region::PageSource {
   // Large buffers that only faults get, never reads ahead.
   static constexpr std::size_t kForDemand = 4;
 
+  enum class Why : std::uint8_t { demand, ahead, prefetch };  // demand: somebody waits for the first page
+
   // One read; its index is the tag of the request, and the first kLarge have large buffers.
   struct Read {
     region::GuestMemory* guest = nullptr;  // nullptr = unused
@@ -59,7 +61,7 @@ class SwapIn final : public region::PageSource {
     std::uint32_t count = 0;
     std::uint32_t tries = 0;
     base::Nanos since{};
-    bool demand = false;  // somebody waits for the first page
+    Why why = Why::demand;
   };
 
   SwapIn(const SwapInOptions& options, region::Credit& credit, region::Notices& notices)
@@ -68,7 +70,7 @@ class SwapIn final : public region::PageSource {
   std::size_t find_unused(std::size_t from, std::size_t to) const noexcept;
   std::size_t unused_large() const noexcept;
   region::Outcome begin(region::GuestMemory& guest, std::uint64_t first, std::uint32_t most, base::Nanos since,
-                        bool demand) noexcept;
+                        Why why) noexcept;
   void read_ahead(region::GuestMemory& guest, std::uint64_t from, std::uint64_t to, std::uint32_t pages) noexcept;
   bool submit(std::size_t index) noexcept;
   void complete(std::size_t index, int result) noexcept;
