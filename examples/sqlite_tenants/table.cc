@@ -38,7 +38,7 @@ void LiveTable::draw(const std::string& title, const vmm::HostStats& host, std::
 
   std::vector<std::string> lines = {title};
   lines.push_back(format("%-10s %-8s %7s %8s %8s %8s %9s %15s %4s %8s", "", "", "file", "memory", "resident", "swapped",
-                         "swap-ins", "swap-in fault us", "home", "trans-"));
+                         "swap-ins", "fault us", "home", "trans-"));
   lines.push_back(format("%-10s %-8s %7s %8s %8s %8s %9s %7s %7s %4s %8s", "guest", "phase", "MiB", "MiB", "MiB", "MiB",
                          "/s", "p50", "p99", "node", "act./s"));
   for (std::size_t i = 0; i < tenants.size(); ++i) {
