@@ -46,6 +46,7 @@ class VMM_API Host {
   // One step of the scheduler at time `now` (monotonic). Only with Scheduler::manual, else EINVAL.
   Result<void> tick(std::chrono::nanoseconds now);
 
+  // All zeros when there is no memory to tell it with.
   HostStats stats() const;
   const Capabilities& capabilities() const noexcept;
 

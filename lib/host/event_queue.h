@@ -30,6 +30,10 @@ class EventQueue {
   void deliver() {
     base::MutexLock lock(callback_mutex_);
     if (!callback_) return;
+    struct Inside {
+      std::atomic<std::thread::id>& id;
+      ~Inside() { id.store({}, std::memory_order_relaxed); }  // also when the callback finds no memory
+    } inside{delivering_};
     delivering_.store(std::this_thread::get_id(), std::memory_order_relaxed);
     for (;;) {
       Event event;
@@ -41,7 +45,6 @@ class EventQueue {
       }
       callback_(event);
     }
-    delivering_.store({}, std::memory_order_relaxed);
   }
 
   // The calling thread is inside the callback.

@@ -3,8 +3,12 @@
 // Thread-safety: pure.
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
+#include <cstddef>
+#include <cstring>
 #include <new>
+#include <string>
 
 #include "base/error.h"
 
@@ -16,7 +20,8 @@ auto guarded(const char* operation, F&& f) noexcept -> decltype(f()) {
     return f();
   } catch (const std::bad_alloc&) {
     // Short enough for the small-string buffer: this allocates nothing.
-    return base::fail_errno(ENOMEM, std::string(operation).substr(0, 15), "free memory");
+    return base::fail_errno(ENOMEM, std::string(operation, std::min<std::size_t>(std::strlen(operation), 15)),
+                            "free memory");
   }
 }
 

@@ -95,6 +95,13 @@ Result<void> Guest::prefetch(std::uint64_t offset, std::uint64_t bytes) {
   return host::guarded("prefetch", [&] { return core_->prefetch(offset, bytes); });
 }
 
-GuestStats Guest::stats() const { return core_ == nullptr ? GuestStats() : core_->stats(); }
+GuestStats Guest::stats() const {
+  if (core_ == nullptr) return {};
+  try {
+    return core_->stats();
+  } catch (const std::bad_alloc&) {
+    return {};
+  }
+}
 
 }  // namespace vmm

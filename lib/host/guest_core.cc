@@ -69,31 +69,32 @@ Result<Seat> GuestCore::attach(Attach mode) {
     }
     impl->thread->seated = true;
   }
-  const auto give_up = [&](Error error) {
-    base::MutexLock lock(impl->thread->mutex);
-    impl->thread->seated = false;
-    impl->guest = nullptr;
-    return tl::unexpected(std::move(error));
-  };
+  // Until the seat is whole, whatever ends this call takes it back.
+  struct Undo {
+    Seat::Impl* impl;
+    ~Undo() {
+      if (impl != nullptr) impl->release();
+    }
+  } undo{impl.get()};
   if (mode == Attach::bind) {
     auto old = os::thread_affinity(0);
-    if (!old) return give_up(old.error());
+    if (!old) return tl::unexpected(old.error());
     std::vector<int> cpus;
     std::set_intersection(old->begin(), old->end(), node_->node.cpus.begin(), node_->node.cpus.end(),
                           std::back_inserter(cpus));
     if (cpus.empty())
-      return give_up(base::invalid(text + ": its affinity " + base::list_text(*old) + " has no processor of home node " +
-                                       std::to_string(node_->node.id) + " (" + base::list_text(node_->node.cpus) + ")",
-                                   "widen the thread's affinity, or attach with Attach::measure_only")
-                         .value());
+      return base::invalid(text + ": its affinity " + base::list_text(*old) + " has no processor of home node " +
+                               std::to_string(node_->node.id) + " (" + base::list_text(node_->node.cpus) + ")",
+                           "widen the thread's affinity, or attach with Attach::measure_only");
     if (cpus != *old) {
-      if (auto set = os::set_thread_affinity(0, cpus); !set) return give_up(set.error());
+      if (auto set = os::set_thread_affinity(0, cpus); !set) return tl::unexpected(set.error());
       impl->old_affinity = std::move(*old);
     }
   }
   impl->cpu_at_attach = os::thread_cpu_ns(0).value_or(0);
   base::MutexLock lock(seats_mutex_);
   seats_.push_back(impl);
+  undo.impl = nullptr;
   return Seat(std::move(impl));
 }
 
@@ -133,7 +134,9 @@ Result<std::uint64_t> GuestCore::reclaim(std::uint64_t bytes) {
   if (auto error = refused("reclaim", pass)) return tl::unexpected(*error);
   if (auto r = manage("reclaim was asked for"); !r) return tl::unexpected(r.error());
   const auto pages = bytes / kPageSize + (bytes % kPageSize != 0 ? 1 : 0);
-  return node_->worker->reclaim(*memory_, pages) * kPageSize;
+  const auto freed = node_->worker->reclaim(*memory_, pages);
+  if (!freed) return tl::unexpected(freed.error());
+  return *freed * kPageSize;
 }
 
 Result<std::uint64_t> GuestCore::restore() {

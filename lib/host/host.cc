@@ -65,7 +65,14 @@ Result<void> Host::tick(std::chrono::nanoseconds now) {
   return host::guarded("tick", [&] { return core_->tick(now); });
 }
 
-HostStats Host::stats() const { return core_ == nullptr || core_->in_child() ? HostStats() : core_->stats(); }
+HostStats Host::stats() const {
+  if (core_ == nullptr || core_->in_child()) return {};
+  try {
+    return core_->stats();
+  } catch (const std::bad_alloc&) {
+    return {};
+  }
+}
 
 const Capabilities& Host::capabilities() const noexcept {
   static const Capabilities none;

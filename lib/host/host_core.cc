@@ -1,6 +1,7 @@
 #include "host/host_core.h"
 
 #include <algorithm>
+#include <new>
 #include <string>
 
 #include "base/check.h"
@@ -67,6 +68,10 @@ Result<void> HostCore::start() {
   auto bell = os::Doorbell::create();
   if (!bell) return tl::unexpected(bell.error());
   bell_ = std::move(*bell);
+  auto poller = os::Poller::create();
+  if (!poller) return tl::unexpected(poller.error());
+  poller_ = std::move(*poller);
+  if (const int e = poller_.add(bell_.fd(), 1)) return base::fail_errno(e, "epoll_ctl of the scheduler");
   notices_.set_bell(&bell_);
   credit_.set_waiter(this);
   for (const auto& node : topology_.nodes()) {
@@ -102,7 +107,16 @@ void HostCore::shut_down() {
     base::MutexLock lock(control_);
     down_ = true;
   }
-  for (const auto& guest : guests()) end_guest(*guest);
+  // One by one, without a list: ending needs no memory.
+  for (std::shared_ptr<GuestCore> guest;; guest.reset()) {
+    {
+      base::MutexLock list(list_mutex_);
+      for (auto* g : list_)
+        if ((guest = g->weak_from_this().lock()) != nullptr) break;
+    }
+    if (guest == nullptr) break;
+    end_guest(*guest);
+  }
   nodes_.clear();
 }
 
@@ -196,13 +210,25 @@ Result<std::shared_ptr<GuestCore>> HostCore::create_guest(const GuestOptions& op
     if (!node) return tl::unexpected(node.error());
     auto memory = make_memory(options, (*node)->node.id);
     if (!memory) return tl::unexpected(memory.error());
+    {
+      base::MutexLock list(list_mutex_);
+      list_.reserve(list_.size() + 1);
+    }
     auto& m = **memory;
     m.table.set_bell(&(*node)->faults->bell());
     guest = std::make_shared<GuestCore>(shared_from_this(), options, **node, std::move(*memory));
+    // From here on threads know of the guest: if it cannot be made whole they are told to forget it.
+    struct Undo {
+      GuestCore* guest;
+      ~Undo() {
+        if (guest != nullptr) guest->end();
+      }
+    } undo{guest.get()};
     if (managing_possible()) {
       if (auto r = (*node)->faults->add(m); !r) return tl::unexpected(r.error());
     }
-    (*node)->worker->attach(m, options.reservation / kPageSize);
+    if (auto r = (*node)->worker->attach(m, options.reservation / kPageSize); !r) return tl::unexpected(r.error());
+    undo.guest = nullptr;
     const auto pages = (m.metadata_bytes() + reclaim::SwapStore::of(m).metadata_bytes()) / kPageSize;
     overhead_pages_ += pages;
     credit_.charge(pages);
@@ -216,6 +242,13 @@ Result<std::shared_ptr<GuestCore>> HostCore::create_guest(const GuestOptions& op
     base::MutexLock list(list_mutex_);
     list_.push_back(guest.get());
   }
+  struct EndUnlessWhole {
+    HostCore& host;
+    GuestCore* guest;
+    ~EndUnlessWhole() {
+      if (guest != nullptr) host.end_guest(*guest);
+    }
+  } unless_whole{*this, guest.get()};
   emit(EventKind::guest_created, options.name, options.memory, "placement", reason);
   const auto budget = credit_.budget() * kPageSize;
   if (guest_memory_ > budget + budget / 2)
@@ -225,11 +258,10 @@ Result<std::shared_ptr<GuestCore>> HostCore::create_guest(const GuestOptions& op
   const bool scarce =
       credit_.free() * kPageSize < policy::manage_below(budget, options_.min_free) && managing_possible();
   if (managing_possible() && (options_.management == Management::at_creation || scarce)) {
-    if (auto r = guest->manage(scarce ? "free memory is short" : "asked for at creation"); !r) {
-      end_guest(*guest);
+    if (auto r = guest->manage(scarce ? "free memory is short" : "asked for at creation"); !r)
       return tl::unexpected(r.error());
-    }
   }
+  unless_whole.guest = nullptr;
   watch_again();
   return guest;
 }
@@ -256,7 +288,11 @@ void HostCore::end_guest(GuestCore& guest) noexcept {
     reserved_ -= options.reservation;
     guest_memory_ -= options.memory;
   }
-  emit(EventKind::guest_destroyed, guest.name(), 0, "", "its handle was dropped, or the host ended");
+  try {
+    emit(EventKind::guest_destroyed, guest.name(), 0, "", "its handle was dropped, or the host ended");
+  } catch (const std::bad_alloc&) {
+    // No memory for the news of it; the guest has ended all the same.
+  }
   watch_again();
 }
 

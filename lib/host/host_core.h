@@ -15,6 +15,7 @@
 #include "host/guest_core.h"
 #include "host/node_runtime.h"
 #include "os/pagemap.h"
+#include "os/poller.h"
 #include "os/thread.h"
 #include "topology/topology.h"
 #include "vmm/host.h"
@@ -69,6 +70,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
 
   // The scheduler's thread, or who ticks.
   void run();
+  base::Nanos look();
   base::Nanos watch(base::Nanos now);
   void round(base::Nanos now);
   void drain_notices();
@@ -86,6 +88,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   region::Credit credit_;
   region::Notices notices_;
   os::Doorbell bell_;  // wakes the scheduler
+  os::Poller poller_;
   host::EventQueue events_;
   std::vector<std::unique_ptr<host::NodeRuntime>> nodes_;
 

@@ -1,6 +1,7 @@
 // The scheduler's side of HostCore: the watch over native guests, the round every rebalance_period, and events.
 #include <algorithm>
 #include <array>
+#include <new>
 #include <string>
 
 #include "base/text.h"
@@ -14,31 +15,36 @@ namespace {
 
 // Native again after memory has been plentiful for this long: going back costs 50 ms a GiB.
 constexpr base::Nanos kPlentiful = std::chrono::seconds(60);
+// To the next look after one that found no memory to look with.
+constexpr base::Nanos kNoMemoryWait = std::chrono::milliseconds(10);
 
 }  // namespace
 
 void HostCore::run() {
-  auto poller = os::Poller::create();
-  const bool polled = poller && poller->add(bell_.fd(), 1) == 0;
   while (!stop_.load(std::memory_order_acquire)) {
-    const auto period = watch(clock_.now());
-    const auto now = clock_.now();
-    if (now >= next_round_) {
-      next_round_ = now + options_.rebalance_period;
-      round(now);
+    base::Nanos wait = kNoMemoryWait;
+    try {
+      wait = look();
+    } catch (const std::bad_alloc&) {
+      // A look that was cut short: all of it is done again soon.
     }
-    drain_notices();
-    events_.deliver();
-    const auto wait = std::min<base::Nanos>(period, next_round_ - clock_.now());
     const auto ms = std::chrono::ceil<std::chrono::milliseconds>(std::max(wait, base::Nanos(0))).count();
     std::array<std::uint64_t, 1> tag;
-    if (polled) {
-      if (poller->wait(tag.data(), 1, static_cast<int>(ms)) > 0) bell_.clear();
-    } else {
-      // Without a poller it still works, only later.
-      std::this_thread::sleep_for(std::chrono::milliseconds(ms));
-    }
+    if (poller_.wait(tag.data(), 1, static_cast<int>(ms)) > 0) bell_.clear();
   }
+}
+
+// Does what is due. Returns the time to the next look.
+base::Nanos HostCore::look() {
+  const auto period = watch(clock_.now());
+  const auto now = clock_.now();
+  if (now >= next_round_) {
+    round(now);
+    next_round_ = now + options_.rebalance_period;
+  }
+  drain_notices();
+  events_.deliver();
+  return std::min<base::Nanos>(period, next_round_ - clock_.now());
 }
 
 Result<void> HostCore::tick(base::Nanos now) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <new>
 #include <string>
 
 #include "base/check.h"
@@ -65,16 +67,30 @@ void Worker::want_zeros() noexcept {
   wake();
 }
 
-void Worker::submit(Request& request) {
+void Worker::push_locked(Request& request) noexcept {
+  request.next = nullptr;
+  (last_ != nullptr ? last_->next : first_) = &request;
+  last_ = &request;
+}
+
+void Worker::pop_locked() noexcept {
+  first_ = first_->next;
+  if (first_ == nullptr) last_ = nullptr;
+}
+
+void Worker::submit(Request& request) noexcept {
   base::MutexLock lock(mutex_);
-  requests_.push_back(&request);
+  push_locked(request);
   bell_.ring();
   while (!request.done) served_.wait(mutex_);
 }
 
-void Worker::attach(GuestMemory& guest, std::uint64_t reservation) {
+Result<void> Worker::attach(GuestMemory& guest, std::uint64_t reservation) {
   Request request{Request::kAttach, &guest, reservation};
   submit(request);
+  if (request.error != 0)
+    return base::fail_errno(request.error, "attaching guest \"" + guest.name() + "\" to its worker", "free memory");
+  return {};
 }
 
 void Worker::detach(GuestMemory& guest) {
@@ -82,9 +98,11 @@ void Worker::detach(GuestMemory& guest) {
   submit(request);
 }
 
-std::uint64_t Worker::reclaim(GuestMemory& guest, std::uint64_t pages) {
+Result<std::uint64_t> Worker::reclaim(GuestMemory& guest, std::uint64_t pages) {
   Request request{Request::kReclaim, &guest, pages};
   submit(request);
+  if (request.error != 0 && request.freed == 0)
+    return base::fail_errno(request.error, "reclaim of guest \"" + guest.name() + "\"", "free memory");
   return request.freed;
 }
 
@@ -108,14 +126,25 @@ void Worker::run() {
     for (int i = 0; i < count; ++i)
       if (tags[static_cast<std::size_t>(i)] == kBellTag) bell_.clear();
     awake_.store(false, std::memory_order_release);
-    out_->finish(false, clock_.now());
-    const bool requests = serve_requests();
-    const bool pressure = relieve_pressure();
-    const bool zeros = zero_ahead();
-    // Busy: look again at once. Short of memory with nothing ready: in a moment. Else: when somebody rings.
-    timeout = requests || zeros ? 0 : (pressure ? (fruitless_ > 8 ? kFruitlessWaitMs : kShortWaitMs) : -1);
-    if (pressure && fruitless_ == 0) timeout = 0;
+    try {
+      timeout = look();
+    } catch (const std::bad_alloc&) {
+      // Nothing was taken that is not accounted for: each step makes its notes before it acts. Once more, soon.
+      timeout = kShortWaitMs;
+    }
   }
+}
+
+// Does what there is to do now. Returns the milliseconds to the next look, -1: when somebody rings.
+int Worker::look() {
+  out_->finish(false, clock_.now());
+  const bool requests = serve_requests();
+  const bool pressure = relieve_pressure();
+  const bool zeros = zero_ahead();
+  // Busy: look again at once. Short of memory with nothing ready: in a moment.
+  if (requests || zeros || (pressure && fruitless_ == 0)) return 0;
+  if (!pressure) return -1;
+  return fruitless_ > 8 ? kFruitlessWaitMs : kShortWaitMs;
 }
 
 // Serves one slice of the first request. True if there is more to do.
@@ -123,20 +152,24 @@ bool Worker::serve_requests() {
   Request* request = nullptr;
   {
     base::MutexLock lock(mutex_);
-    if (requests_.empty()) return false;
-    request = requests_.front();
+    if (first_ == nullptr) return false;
+    request = first_;
   }
-  const bool done = serve(*request);
+  bool done = true;
+  try {
+    done = serve(*request);
+  } catch (const std::bad_alloc&) {
+    request->error = ENOMEM;
+  }
   base::MutexLock lock(mutex_);
+  pop_locked();
   if (done) {
-    requests_.pop_front();
     request->done = true;
     served_.notify_all();
-  } else if (requests_.size() > 1) {
-    requests_.pop_front();
-    requests_.push_back(request);
+  } else {
+    push_locked(*request);
   }
-  return !requests_.empty();
+  return first_ != nullptr;
 }
 
 bool Worker::serve(Request& request) {
@@ -192,7 +225,7 @@ bool Worker::reclaim_slice(Request& request) {
 bool Worker::relieve_pressure() {
   const auto now = clock_.now();
   policy::ReclaimSnapshot snapshot;
-  snapshot.budget = credit_.budget();
+  snapshot.budget = credit_.usable();
   snapshot.consumed = credit_.consumed();
   snapshot.in_flight = out_->pages_in_flight();
   snapshot.min_free = options_.min_free;

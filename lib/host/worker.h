@@ -5,7 +5,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <vector>
 
@@ -36,12 +35,12 @@ class Worker {
                                                 const base::Clock& clock);
   ~Worker();
 
-  // The guest's memory may be taken from now on. Its reservation is in pages.
-  void attach(region::GuestMemory& guest, std::uint64_t reservation) VMM_EXCLUDES(mutex_);
+  // The guest's memory may be taken from now on. Its reservation is in pages. Errors: ENOMEM.
+  Result<void> attach(region::GuestMemory& guest, std::uint64_t reservation) VMM_EXCLUDES(mutex_);
   // Nothing of the guest is touched any more; its writes in flight have ended. Blocks.
   void detach(region::GuestMemory& guest) VMM_EXCLUDES(mutex_);
-  // Takes up to `pages` pages and waits for it. Returns how many left memory.
-  std::uint64_t reclaim(region::GuestMemory& guest, std::uint64_t pages) VMM_EXCLUDES(mutex_);
+  // Takes up to `pages` pages and waits for it. Returns how many left memory. Errors: ENOMEM (none left).
+  Result<std::uint64_t> reclaim(region::GuestMemory& guest, std::uint64_t pages) VMM_EXCLUDES(mutex_);
   // Makes the guest native again if that can be; between slices, so that nothing is being taken. Blocks.
   bool unmanage(region::GuestMemory& guest) VMM_EXCLUDES(mutex_);
 
@@ -65,13 +64,18 @@ class Worker {
     int idle_rounds = 0;
     bool result = false;
     bool done = false;
+    int error = 0;              // errno
+    Request* next = nullptr;    // in the queue
   };
 
   Worker(const WorkerOptions& options, region::Credit& credit, std::unique_ptr<reclaim::SwapOut> out,
          region::ZeroPool* zero_pool, const os::Doorbell& fault_bell, region::Notices& notices,
          const base::Clock& clock);
-  void submit(Request& request) VMM_EXCLUDES(mutex_);
+  void submit(Request& request) noexcept VMM_EXCLUDES(mutex_);
+  void push_locked(Request& request) noexcept VMM_REQUIRES(mutex_);
+  void pop_locked() noexcept VMM_REQUIRES(mutex_);
   void run();
+  int look();
   bool serve_requests() VMM_EXCLUDES(mutex_);
   bool serve(Request& request);
   bool reclaim_slice(Request& request);
@@ -94,7 +98,10 @@ class Worker {
 
   base::Mutex mutex_{base::LockRank::worker};
   base::CondVar served_;
-  std::deque<Request*> requests_ VMM_GUARDED_BY(mutex_);
+  // Linked through the requests themselves, which live on their callers' stacks: asking allocates nothing, so a
+  // guest can also be detached when there is no memory.
+  Request* first_ VMM_GUARDED_BY(mutex_) = nullptr;
+  Request* last_ VMM_GUARDED_BY(mutex_) = nullptr;
 
   // The thread's own.
   std::vector<Member> members_;

@@ -50,9 +50,14 @@ std::uint64_t Evictor::park(std::uint64_t pages, std::uint64_t looks, base::Nano
 
 std::uint64_t Evictor::park_range(std::uint64_t first, std::uint64_t count, const std::uint8_t* bits,
                                   base::Nanos now) {
+  // Noted before it is taken: should there be no memory for the note, nothing is taken that nobody knows of.
+  parked_.push_back({first, static_cast<std::uint32_t>(count), 0, now});
   const auto taken = take(first, count, bits);
-  if (taken == 0) return 0;
-  parked_.push_back({first, static_cast<std::uint32_t>(count), static_cast<std::uint32_t>(taken), now});
+  if (taken == 0) {
+    parked_.pop_back();
+    return 0;
+  }
+  parked_.back().taken = static_cast<std::uint32_t>(taken);
   parked_pages_ += taken;
   return taken;
 }

@@ -215,7 +215,9 @@ void SwapIn::complete(std::size_t index, int result) noexcept {
       guest.table.released();
       return;
     }
-    if (read.why == Why::demand && !guest.closing)
+    // A lack that passes loses nothing: the page stays in its slot, and who waits faults again.
+    const bool passes = result == -EAGAIN || result == -EINTR || result == -ENOMEM || result == -EBUSY;
+    if (read.why == Why::demand && !guest.closing && !passes)
       lose(read, result < 0 ? -result : (whole ? 0 : EIO));
     else
       put_back(read, 0, 1);
@@ -270,7 +272,7 @@ void SwapIn::put_back(Read& read, std::uint32_t from, std::uint32_t to) noexcept
   GuestMemory& guest = *read.guest;
   for (auto i = from; i < to; ++i) guest.table.unlock(read.first + i, guest.table.load(read.first + i));
   guest.uncharge(to - from);
-  guest.uffd().wake(guest.at(read.first + from), (to - from) * kPageSize);
+  guest.wake(read.first + from, to - from);
 }
 
 void SwapIn::lose(Read& read, int error) noexcept {
@@ -283,7 +285,7 @@ void SwapIn::lose(Read& read, int error) noexcept {
   bump(guest.counters.lost);
   bump(guest.counters.rejected_faults);
   notices_.push({Notice::kSwapReadFailed, error, guest.id(), read.first});
-  guest.uffd().wake(place, kPageSize);
+  guest.wake(read.first, 1);
 }
 
 }  // namespace vmm::reclaim

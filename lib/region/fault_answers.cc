@@ -111,11 +111,11 @@ Outcome FaultService::fill(const Fault& fault, PageWord word) noexcept {
       guest.uffd().write_protect(guest.at(filled), kPageSize, false);
     else
       ++filled;
-    guest.uffd().wake(guest.at(fault.page), kPageSize);
+    guest.wake(fault.page, 1);
   } else if (done.error != 0 && filled <= fault.page) {
     // ENOENT: the guest went back to native; the kernel answers. Others: the kernel is short or busy.
     if (done.error == ENOENT || done.error == ESRCH)
-      guest.uffd().wake(guest.at(fault.page), kPageSize);
+      guest.wake(fault.page, 1);
     else
       outcome = Outcome::wait_kernel;
   }
@@ -171,7 +171,7 @@ Outcome FaultService::confirm(const Fault& fault, PageWord word) noexcept {
         guest.uffd().write_protect(place, kPageSize, false);
     }
     if (done.error == EEXIST || done.error == ENOENT || done.error == ESRCH)
-      guest.uffd().wake(place, kPageSize);
+      guest.wake(fault.page, 1);
     else if (done.error != 0)
       outcome = Outcome::wait_kernel;
   }
@@ -197,7 +197,7 @@ Outcome FaultService::rescue(const Fault& fault, PageWord word) noexcept {
   drop(guest.counters.staging, given);
   guest.warm(fault.page, 2);
   if (end <= fault.page) {
-    if (error == ENOENT || error == ESRCH) guest.uffd().wake(guest.at(fault.page), kPageSize);
+    if (error == ENOENT || error == ESRCH) guest.wake(fault.page, 1);
     return Outcome::wait_kernel;
   }
   bump(guest.counters.rescues);
@@ -229,7 +229,7 @@ Outcome FaultService::reject(const Fault& fault, PageWord word) noexcept {
   auto* const place = guest.at(fault.page);
   // SIGBUS from Linux 6.6 on; before, the page is made inaccessible: SIGSEGV. Never zeros.
   if (guest.uffd().poison(place, kPageSize) != 0) os::make_inaccessible(place, kPageSize);
-  guest.uffd().wake(place, kPageSize);
+  guest.wake(fault.page, 1);
   guest.table.unlock(fault.page, word);
   bump(guest.counters.rejected_faults);
   return Outcome::done;

@@ -131,12 +131,12 @@ void FaultService::run() noexcept {
     const bool kernel_asked = std::any_of(deferred_.begin(), deferred_.end(),
                                           [](const Fault& f) { return f.outcome == Outcome::wait_kernel; });
     const int count = poller_.wait(tags.data(), static_cast<int>(tags.size()), kernel_asked ? kRetryMs : -1);
-    bool look_again = kernel_asked;
+    bool look_again = kernel_asked, rung = false;
     for (int i = 0; i < count; ++i) {
       const auto tag = tags[static_cast<std::size_t>(i)];
       if (tag == kBellTag) {
         bell_.clear();
-        look_again = true;
+        look_again = rung = true;
         pumping_ = true;
       } else if (tag == kSourceTag) {
         look_again |= source_.reap();
@@ -145,6 +145,8 @@ void FaultService::run() noexcept {
       }
     }
     take_commands();
+    if (rung)
+      for (auto* guest : guests_) guest->wake_again();
     if (look_again) retry_deferred();
     if (pumping_) pump_prefetches();
     source_.flush();
@@ -244,7 +246,7 @@ void FaultService::handle(const Fault& fault) noexcept {
   if (outcome == Outcome::wait_credit) bump(fault.guest->counters.stalls);
   if (deferred_.size() == kMostDeferred) {
     // No room to remember it: the thread faults again, and by then there may be.
-    fault.guest->uffd().wake(fault.guest->at(fault.page), kPageSize);
+    fault.guest->wake(fault.page, 1);
     return;
   }
   if (!fault.write_protected && already_deferred(*fault.guest, fault.page)) return;

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 #include <new>
+#include <thread>
 #include <utility>
 
 #include "base/check.h"
@@ -82,15 +83,27 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::create(const GuestMemoryOption
 
 GuestMemory::~GuestMemory() {
   if (uffd_.fd() >= 0 && managed()) {
-    // Inaccessible first: a missing page would read as zero once the userfaultfd is gone.
-    os::make_inaccessible(memory_.data(), memory_.size());
-    uffd_.wake(memory_.data(), memory_.size());
+    // Inaccessible first: a missing page would read as zero once the userfaultfd is gone. Waking also reaches who
+    // waits for a page of a range that is no longer mapped.
+    auto* const start = memory_.data();
+    const auto bytes = memory_.size();
+    if (os::make_inaccessible(start, bytes) != 0) memory_ = os::Mapping();
+    // Nobody else will wake them: a refusal that passes is waited for.
+    for (int tries = 0; uffd_.wake(start, bytes) != 0 && tries < 1000; ++tries) std::this_thread::yield();
   }
   credit_.release(counters.resident.load(std::memory_order_relaxed));
 }
 
 std::uint64_t GuestMemory::metadata_bytes() const noexcept {
   return table.bytes() + heat_memory_.size();
+}
+
+void GuestMemory::wake(std::uint64_t page, std::uint64_t count) noexcept {
+  if (uffd_.wake(at(page), count * kPageSize) == 0) return;
+  wake_failed_.store(true);
+  // Rings in any case.
+  table.announce_wait();
+  table.released();
 }
 
 bool GuestMemory::try_charge(std::uint64_t pages) noexcept {

@@ -134,6 +134,14 @@ class GuestMemory {
            counters.resident.load(std::memory_order_relaxed) + more > options_.limit_pages;
   }
 
+  // Wakes who waits for a page of the range: they fault again. Should the kernel refuse, the fault thread is rung
+  // and wakes the whole guest.
+  void wake(std::uint64_t page, std::uint64_t count) noexcept;
+  // The fault thread: what wake() could not do. Cheap when there is nothing.
+  void wake_again() noexcept {
+    if (wake_failed_.load(std::memory_order_relaxed) && wake_failed_.exchange(false)) wake(0, pages());
+  }
+
   // How warm a run is: 0 may be taken at the clock hand's next visit. Any thread.
   std::uint8_t heat(std::uint64_t run) const noexcept { return heat_[run].load(std::memory_order_relaxed); }
   void warm(std::uint64_t page, std::uint8_t by) noexcept {
@@ -178,6 +186,7 @@ class GuestMemory {
   os::Userfaultfd staging_uffd_;
   std::unique_ptr<Isolator> isolator_;
   std::atomic<bool> managed_{false};
+  std::atomic<bool> wake_failed_{false};
 };
 
 }  // namespace vmm::region

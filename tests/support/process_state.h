@@ -6,6 +6,7 @@
 #include <fstream>
 #include <string>
 #include <system_error>
+#include <vector>
 
 namespace vmm::test {
 
@@ -24,6 +25,26 @@ inline std::size_t threads_named(const std::string& name) {
     std::string line;
     if (std::getline(comm, line) && line == name) ++count;
   }
+  return count;
+}
+
+// Names of the threads of this process.
+inline std::vector<std::string> thread_names() {
+  std::vector<std::string> names;
+  std::error_code gone;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task", gone)) {
+    std::ifstream comm(task.path() / "comm");
+    std::string line;
+    if (std::getline(comm, line)) names.push_back(line);
+  }
+  return names;
+}
+
+// Lines of /proc/self/maps.
+inline std::size_t mappings() {
+  std::ifstream maps("/proc/self/maps");
+  std::size_t count = 0;
+  for (std::string line; std::getline(maps, line);) ++count;
   return count;
 }
 
