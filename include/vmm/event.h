@@ -22,6 +22,7 @@ enum class EventKind {
   swap_recovered,     // writes succeed again
   not_reclaimable,    // the kernel refuses to move the guest's pages (mlock, other protection)
   fault_stalled,      // a fault thread makes no progress
+  budget_withheld,    // the process's control group has less room than the budget: guests are reclaimed from
   overcommit_advice,  // the options go against the documents' advice
 };
 

@@ -33,7 +33,7 @@ enum class Attach { bind, measure_only };
 
 struct HostOptions {
   // Memory all guests together may consume, in bytes, metadata and buffers included.
-  // 0 = what the cgroup or the machine allows.
+  // 0 = nine tenths of the machine's memory, or of what the process's control group has left.
   std::uint64_t memory = 0;
   // Directory of the guests' swap files; empty = $TMPDIR, else /var/tmp.
   std::string swap_directory;

@@ -16,6 +16,7 @@ const char* to_string(EventKind kind) noexcept {
     case EventKind::swap_recovered: return "swap_recovered";
     case EventKind::not_reclaimable: return "not_reclaimable";
     case EventKind::fault_stalled: return "fault_stalled";
+    case EventKind::budget_withheld: return "budget_withheld";
     case EventKind::overcommit_advice: return "overcommit_advice";
   }
   return "unknown";

@@ -23,6 +23,18 @@ HostOptions with_defaults(HostOptions options) {
   return options;
 }
 
+// Nine tenths of what the machine has, or of what the control group has left: the program needs some itself.
+std::uint64_t default_budget() {
+  const auto limit = os::memory_limit();
+  auto room = limit.machine;
+  if (limit.cgroup != 0) {
+    const auto used = limit.cgroup_used - std::min(limit.cgroup_used, limit.cgroup_cache);
+    const auto left = limit.cgroup - std::min(limit.cgroup, used);
+    room = room == 0 ? left : std::min(room, left);
+  }
+  return room / 10 * 9 / kPageSize * kPageSize;
+}
+
 os::UffdFeatures features_of(const Capabilities& caps, bool move) {
   os::UffdFeatures f;
   f.move = move;
@@ -42,7 +54,7 @@ HostCore::HostCore(const HostOptions& options, Capabilities capabilities, const 
 Result<std::shared_ptr<HostCore>> HostCore::create(const HostOptions& given, const topology::Topology& topology) {
   const auto options = with_defaults(given);
   auto capabilities = probe(options.swap_directory);
-  const auto budget = options.memory != 0 ? options.memory : os::memory_limit().effective();
+  const auto budget = options.memory != 0 ? options.memory : default_budget();
   if (auto r = host::check_host_options(options, budget, capabilities); !r) return tl::unexpected(r.error());
   const bool full = capabilities.level == CapabilityLevel::full;
   const bool can_move = full || (capabilities.level == CapabilityLevel::user_mode && capabilities.has("uffdio_move") &&

@@ -73,6 +73,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   base::Nanos look();
   base::Nanos watch(base::Nanos now);
   void round(base::Nanos now);
+  void watch_group();
   void drain_notices();
   void check_fault_threads(base::Nanos now);
   void return_to_native(base::Nanos now);
@@ -108,6 +109,8 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   host::BudgetWatch watch_;
   std::atomic<bool> watch_again_{true};
   base::Nanos next_round_{};
+  base::Nanos next_group_look_{};
+  bool in_group_ = false;  // a control group limits the process's memory
   base::Nanos plentiful_since_{};
   struct Stall {
     std::uint64_t answered = 0, address = 0;

@@ -6,8 +6,10 @@
 
 #include "base/text.h"
 #include "host/host_core.h"
+#include "os/memory_limit.h"
 #include "os/poller.h"
 #include "policy/watch.h"
+#include "policy/withhold.h"
 #include "reclaim/swap_store.h"
 
 namespace vmm {
@@ -17,6 +19,8 @@ namespace {
 constexpr base::Nanos kPlentiful = std::chrono::seconds(60);
 // To the next look after one that found no memory to look with.
 constexpr base::Nanos kNoMemoryWait = std::chrono::milliseconds(10);
+// Between looks at the control group's limit: about 0.2 ms of reading files each.
+constexpr base::Nanos kGroupPeriod = std::chrono::milliseconds(200);
 
 }  // namespace
 
@@ -44,7 +48,12 @@ base::Nanos HostCore::look() {
   }
   drain_notices();
   events_.deliver();
-  return std::min<base::Nanos>(period, next_round_ - clock_.now());
+  if (in_group_ && now >= next_group_look_) {
+    watch_group();
+    next_group_look_ = now + kGroupPeriod;
+  }
+  const auto wait = std::min<base::Nanos>(period, next_round_ - clock_.now());
+  return in_group_ ? std::min(wait, kGroupPeriod) : wait;
 }
 
 Result<void> HostCore::tick(base::Nanos now) {
@@ -95,7 +104,29 @@ base::Nanos HostCore::watch(base::Nanos now) {
   return policy::watch_period(0, manage_at) * 10;
 }
 
+// Keeps out of the way of the kernel's killer when the control group has less room than the budget says.
+void HostCore::watch_group() {
+  const auto limit = os::memory_limit();
+  in_group_ = limit.cgroup != 0;
+  policy::GroupRoom room;
+  room.limit = limit.cgroup;
+  room.used = limit.cgroup_used - std::min(limit.cgroup_used, limit.cgroup_cache);
+  room.min_free = options_.min_free;
+  room.consumed = credit_.consumed() * kPageSize;
+  room.budget = credit_.budget() * kPageSize;
+  const auto withheld = policy::plan_withheld(room) / kPageSize;
+  if (withheld == credit_.withheld()) return;
+  // Said when it begins to matter, not at every page.
+  const auto matters = credit_.budget() / 64;
+  if (credit_.withheld() < matters && withheld >= matters)
+    emit(EventKind::budget_withheld, "", withheld * kPageSize, "control group",
+         base::bytes_text(room.used) + " of " + base::bytes_text(room.limit) + " are used in " + limit.cgroup_source);
+  credit_.withhold(withheld);
+  memory_wanted();
+}
+
 void HostCore::round(base::Nanos now) {
+  watch_group();
   for (const auto& guest : guests()) {
     host::GatePass pass(guest->gate());
     if (!pass) continue;

@@ -142,6 +142,15 @@ MemoryLimit smallest_cgroup_limit(const std::vector<CgroupFolder>& folders) {
                       "memory.usage_in_bytes");
     }
   }
+  if (least.cgroup != 0) {
+    const auto folder = least.cgroup_source.substr(0, least.cgroup_source.rfind('/'));
+    const std::string stat = read_or_empty(folder + "/memory.stat");
+    for (const char* lru : {"inactive_file", "active_file"}) {
+      // Version 1 counts the groups below under names of their own.
+      const auto with_children = number_of(field_of(stat, std::string("total_") + lru));
+      least.cgroup_cache += with_children ? *with_children : number_of(field_of(stat, lru)).value_or(0);
+    }
+  }
   return least;
 }
 

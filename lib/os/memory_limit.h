@@ -14,6 +14,7 @@ struct MemoryLimit {
   std::uint64_t cgroup = 0;       // bytes; 0 = none
   std::string cgroup_source;      // the file with the cgroup limit
   std::uint64_t cgroup_used = 0;  // bytes charged to the group that sets the limit; 0 = unknown
+  std::uint64_t cgroup_cache = 0; // part of them that is cache of files, which the kernel drops by itself
 
   // The least of those known; 0 = none is.
   std::uint64_t effective() const noexcept {

@@ -20,14 +20,19 @@ class Credit {
   explicit Credit(std::uint64_t budget_pages) noexcept : budget_(static_cast<std::int64_t>(budget_pages)) {}
 
   std::uint64_t budget() const noexcept { return static_cast<std::uint64_t>(budget_); }
+  // The budget less what is withheld.
+  std::uint64_t usable() const noexcept {
+    const auto w = withheld_.load(std::memory_order_relaxed);
+    return w < budget_ ? static_cast<std::uint64_t>(budget_ - w) : 0;
+  }
   // Pages consumed: charged, and the estimate of what native guests hold.
   std::uint64_t consumed() const noexcept {
     const auto c = charged_.load(std::memory_order_relaxed) + native_.load(std::memory_order_relaxed);
     return c > 0 ? static_cast<std::uint64_t>(c) : 0;
   }
   std::uint64_t free() const noexcept {
-    const auto c = consumed();
-    return c < budget() ? budget() - c : 0;
+    const auto c = consumed(), u = usable();
+    return c < u ? u - c : 0;
   }
   std::uint64_t charged() const noexcept {
     return static_cast<std::uint64_t>(charged_.load(std::memory_order_relaxed));
@@ -36,7 +41,7 @@ class Credit {
   // Takes credit for that many pages, or nothing.
   bool try_charge(std::uint64_t pages) noexcept {
     const auto n = static_cast<std::int64_t>(pages);
-    const auto limit = budget_ - native_.load(std::memory_order_relaxed);
+    const auto limit = static_cast<std::int64_t>(usable()) - native_.load(std::memory_order_relaxed);
     if (charged_.fetch_add(n, std::memory_order_acq_rel) + n <= limit) return true;
     charged_.fetch_sub(n, std::memory_order_acq_rel);
     return false;
@@ -56,6 +61,15 @@ class Credit {
     if (waiting_.exchange(0, std::memory_order_acq_rel) != 0 && waiter_ != nullptr) waiter_->credit_returned();
   }
 
+  // Part of the budget that cannot be had at present: the process's control group has less.
+  void withhold(std::uint64_t pages) noexcept {
+    withheld_.store(static_cast<std::int64_t>(pages), std::memory_order_relaxed);
+    if (waiting_.exchange(0, std::memory_order_acq_rel) != 0 && waiter_ != nullptr) waiter_->credit_returned();
+  }
+  std::uint64_t withheld() const noexcept {
+    return static_cast<std::uint64_t>(withheld_.load(std::memory_order_relaxed));
+  }
+
   // A fault thread waits for credit; it must try once more after this.
   void announce_wait() noexcept { waiting_.exchange(1, std::memory_order_acq_rel); }
   bool somebody_waits() const noexcept { return waiting_.load(std::memory_order_relaxed) != 0; }
@@ -66,6 +80,7 @@ class Credit {
   const std::int64_t budget_;
   std::atomic<std::int64_t> charged_{0};
   std::atomic<std::int64_t> native_{0};
+  std::atomic<std::int64_t> withheld_{0};
   std::atomic<std::uint32_t> waiting_{0};
   CreditWaiter* waiter_ = nullptr;
 };
