@@ -140,7 +140,7 @@ void HostCore::round(base::Nanos now) {
   }
   check_fault_threads(now);
   return_to_native(now);
-  memory_wanted();
+  for (const auto& node : nodes_) node->worker->want_mending();
 }
 
 void HostCore::check_fault_threads(base::Nanos now) {

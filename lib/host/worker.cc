@@ -8,6 +8,8 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "region/isolator.h"
+#include "region/mend.h"
 
 namespace vmm::host {
 
@@ -22,6 +24,8 @@ constexpr int kShortWaitMs = 2;    // while memory is short and there is nothing
 constexpr int kFruitlessWaitMs = 50;
 // A page may be three chances warm; the fourth round takes it.
 constexpr int kRounds = 5;
+// Huge pages made of small ones in one round: some 10 ms of the worker's time.
+constexpr int kMostMended = 8;
 
 }  // namespace
 
@@ -64,6 +68,11 @@ void Worker::wake() noexcept {
 
 void Worker::want_zeros() noexcept {
   zeros_wanted_.store(true, std::memory_order_release);
+  wake();
+}
+
+void Worker::want_mending() noexcept {
+  mend_wanted_.store(true, std::memory_order_release);
   wake();
 }
 
@@ -141,6 +150,7 @@ int Worker::look() {
   const bool requests = serve_requests();
   const bool pressure = relieve_pressure();
   const bool zeros = zero_ahead();
+  if (!requests && !pressure && !zeros) mend_some();
   // Busy: look again at once. Short of memory with nothing ready: in a moment.
   if (requests || zeros || (pressure && fruitless_ == 0)) return 0;
   if (!pressure) return -1;
@@ -266,6 +276,23 @@ bool Worker::relieve_pressure() {
   // In-flight writes ring when they end.
   if (plan.needed && written == 0 && parked == 0 && out_->pages_in_flight() > 0) fruitless_ = std::max(fruitless_, 1);
   return plan.needed;
+}
+
+// Makes a few huge pages of small ones, once a round and only while nothing else is to be done.
+void Worker::mend_some() noexcept {
+  if (zero_pool_ == nullptr || !mend_wanted_.exchange(false, std::memory_order_acq_rel)) return;
+  int left = kMostMended;
+  for (auto& member : members_) {
+    auto& guest = member.evictor->guest();
+    if (!guest.options().large_pages || !guest.managed()) continue;
+    const auto chunks = guest.pages() / region::kMostTaken;
+    for (std::uint64_t looked = 0; looked < chunks && left > 0; ++looked) {
+      if (credit_.free() < options_.roomy_free_pages) return;
+      const auto chunk = member.mend_hand;
+      member.mend_hand = chunk + 1 >= chunks ? 0 : chunk + 1;
+      if (region::mend_huge_page(guest, chunk * region::kMostTaken)) --left;
+    }
+  }
 }
 
 // Zeroes one huge page ahead if some are wanted and there is room. True if more are.

@@ -48,6 +48,8 @@ class Worker {
   void wake() noexcept;
   // Zeroes huge pages ahead soon. As wake().
   void want_zeros() noexcept;
+  // Makes some huge pages of small ones when it has nothing else to do. As wake().
+  void want_mending() noexcept;
 
   os::AsyncIo::Backend backend() const noexcept { return out_->backend(); }
 
@@ -55,6 +57,7 @@ class Worker {
   struct Member {
     std::unique_ptr<reclaim::Evictor> evictor;
     std::uint64_t reservation;
+    std::uint64_t mend_hand = 0;  // chunk
   };
   struct Request {
     enum Kind { kAttach, kDetach, kReclaim, kUnmanage } kind;
@@ -81,6 +84,7 @@ class Worker {
   bool reclaim_slice(Request& request);
   bool relieve_pressure();
   bool zero_ahead();
+  void mend_some() noexcept;
   Member* find(const region::GuestMemory& guest);
 
   const WorkerOptions options_;
@@ -94,6 +98,7 @@ class Worker {
   os::Doorbell bell_;
   std::atomic<bool> awake_{false};  // a ring is on its way
   std::atomic<bool> zeros_wanted_{false};
+  std::atomic<bool> mend_wanted_{false};
   std::atomic<bool> stop_{false};
 
   base::Mutex mutex_{base::LockRank::worker};
