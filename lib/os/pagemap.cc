@@ -43,7 +43,13 @@ std::uint8_t from_pagemap(std::uint64_t entry) noexcept {
 
 Result<Pagemap> Pagemap::open(bool scan) {
   const int fd = call(Call::pagemap_open, [] { return ::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC); });
-  if (fd < 0) return base::fail_errno(errno, "open(\"/proc/self/pagemap\")", "mount /proc, or raise RLIMIT_NOFILE");
+  if (fd < 0) {
+    const int error = errno;
+    return base::fail_errno(error, "open(\"/proc/self/pagemap\")",
+                            error == EACCES || error == EPERM
+                                ? "a process that changed its user id calls prctl(PR_SET_DUMPABLE, 1) first"
+                                : "mount /proc, or raise RLIMIT_NOFILE");
+  }
   Pagemap p;
   p.fd_ = FileDescriptor(fd);
   p.scan_ = scan;

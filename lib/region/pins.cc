@@ -58,11 +58,13 @@ Result<void> Pins::pin(std::uint64_t first, std::uint64_t pages, std::uint64_t m
     auto* const start = guest_.at(first + done);
     const int error = os::populate_for_write(start, count * kPageSize);
     if (error == 0) continue;
-    for (auto page = first + done; page < first + done + count; ++page)
-      if (table.load(page).state() == PageState::lost) {
-        unpin(first, pages);
-        return lost(page);
-      }
+    for (auto page = first + done; page < first + done + count; ++page) {
+      // With its lock: the kernel tells of a poisoned page before its word does.
+      const bool is_lost = PageLock(table, page).word().state() == PageState::lost;
+      if (!is_lost) continue;
+      unpin(first, pages);
+      return lost(page);
+    }
     // A kernel that cannot wait for a user-mode-only userfaultfd, or is too old: touch them one by one.
     touch(start, count);
   }

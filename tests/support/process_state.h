@@ -1,11 +1,13 @@
 // What this process has open and running, for tests that look whether everything is back to where it began.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 namespace vmm::test {
@@ -38,6 +40,21 @@ inline std::vector<std::string> thread_names() {
     if (std::getline(comm, line)) names.push_back(line);
   }
   return names;
+}
+
+// Whether no thread of the library runs any more. A thread that was joined is in /proc for a moment longer.
+inline bool library_threads_gone() {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  const auto ours = [] {
+    for (const auto& name : thread_names())
+      if (name.rfind("vmm-", 0) == 0) return true;
+    return false;
+  };
+  while (ours()) {
+    if (std::chrono::steady_clock::now() > until) return false;
+    std::this_thread::yield();
+  }
+  return true;
 }
 
 // Lines of /proc/self/maps.
