@@ -82,6 +82,7 @@ std::uint64_t Evictor::take(std::uint64_t first, std::uint64_t count, const std:
       words[end] = *word;
     }
     if (end == i) {
+      table.released();  // also what was only looked at: a fault may have met its lock
       ++i;
       continue;
     }

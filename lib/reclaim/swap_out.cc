@@ -59,19 +59,19 @@ std::uint64_t SwapOut::write(GuestMemory& guest, std::uint64_t first, std::uint6
       if (!ours) break;
       ++length;
     }
+    guest.table.released();  // also what was only looked at: a fault may have met its lock
     if (length == 0) {
       ++page;
       continue;
     }
-    guest.table.released();
-    write_run(guest, page, length, now);
-    begun += length;
+    begun += write_run(guest, page, length, now);
     page += length;
   }
   return begun;
 }
 
-void SwapOut::write_run(GuestMemory& guest, std::uint64_t first, std::uint32_t count, base::Nanos now) {
+// Returns how many pages it dealt with or began to write; the others went back into the guest.
+std::uint32_t SwapOut::write_run(GuestMemory& guest, std::uint64_t first, std::uint32_t count, base::Nanos now) {
   auto& store = SwapStore::of(guest);
   enum class Way : std::uint8_t { drop, keep_slot, write };
   std::array<Way, kRun> way;
@@ -89,6 +89,7 @@ void SwapOut::write_run(GuestMemory& guest, std::uint64_t first, std::uint32_t c
       way[i] = Way::write;
     }
   }
+  std::uint32_t failed = 0;
   for (std::uint32_t from = 0; from < count;) {
     auto to = from + 1;
     while (to < count && way[to] == way[from]) ++to;
@@ -100,6 +101,7 @@ void SwapOut::write_run(GuestMemory& guest, std::uint64_t first, std::uint32_t c
           const auto begun = begin_write(guest, first + from, to - from, now);
           if (begun == 0) {
             end_pages(guest, first + from, to - from, End::failed, 0, false);
+            failed += to - from;
             break;
           }
           from += begun;
@@ -108,6 +110,7 @@ void SwapOut::write_run(GuestMemory& guest, std::uint64_t first, std::uint32_t c
     }
     from = to;
   }
+  return count - failed;
 }
 
 // Returns how many pages' write was begun: 0 when the file has no free slot.

@@ -32,7 +32,8 @@ class SwapOut {
   static Result<std::unique_ptr<SwapOut>> create(const SwapOutOptions& options, region::Notices& notices);
 
   // Writes those pages of [first, first + count) that are isolated and not being written. Waits only while the
-  // most writes are in flight. Returns how many pages it dealt with at once or began to write.
+  // most writes are in flight. Returns how many pages it dealt with at once or began to write,
+  // not those that went back into the guest for lack of slots.
   std::uint64_t write(region::GuestMemory& guest, std::uint64_t first, std::uint64_t count, base::Nanos now);
   // Ends the writes that have completed; with `wait`, all of them.
   void finish(bool wait, base::Nanos now);
@@ -53,7 +54,7 @@ class SwapOut {
   enum class End { written, dropped, failed };
 
   SwapOut(const SwapOutOptions& options, region::Notices& notices) : options_(options), notices_(notices) {}
-  void write_run(region::GuestMemory& guest, std::uint64_t first, std::uint32_t count, base::Nanos now);
+  std::uint32_t write_run(region::GuestMemory& guest, std::uint64_t first, std::uint32_t count, base::Nanos now);
   std::uint32_t begin_write(region::GuestMemory& guest, std::uint64_t first, std::uint32_t count, base::Nanos now);
   void submit(std::size_t index);
   void complete(std::size_t index, int result, base::Nanos now);

@@ -42,9 +42,13 @@ class Credit {
   bool try_charge(std::uint64_t pages) noexcept {
     const auto n = static_cast<std::int64_t>(pages);
     const auto limit = static_cast<std::int64_t>(usable()) - native_.load(std::memory_order_relaxed);
-    if (charged_.fetch_add(n, std::memory_order_acq_rel) + n <= limit) return true;
-    charged_.fetch_sub(n, std::memory_order_acq_rel);
-    return false;
+    auto charged = charged_.load(std::memory_order_relaxed);
+    // Never more than `limit`, not even for a moment: another thread's try would fail, and nobody would ring for it.
+    do {
+      if (charged + n > limit) return false;
+    } while (!charged_.compare_exchange_weak(charged, charged + n, std::memory_order_acq_rel,
+                                             std::memory_order_relaxed));
+    return true;
   }
   // Charges what is in memory already (adoption, buffers): may exceed the budget.
   void charge(std::uint64_t pages) noexcept {

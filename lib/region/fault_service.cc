@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -160,8 +161,10 @@ void FaultService::take_commands() noexcept {
     auto* next = command->next;  // a finished command is gone
     switch (command->kind) {
       case Command::kAdd:
-        VMM_CHECK(guests_.size() < kMostGuests);
-        command->error = poller_.add(command->guest->uffd().fd(), reinterpret_cast<std::uintptr_t>(command->guest));
+        command->error = guests_.size() == kMostGuests
+                             ? ENOSPC
+                             : poller_.add(command->guest->uffd().fd(),
+                                           reinterpret_cast<std::uintptr_t>(command->guest));
         if (command->error == 0) guests_.push_back(command->guest);
         command->finish();
         break;
@@ -209,26 +212,24 @@ void FaultService::pump_prefetches() noexcept {
     }
 }
 
+// One batch: what is left makes the epoll return at once, after the other guests had their turn.
 void FaultService::drain(GuestMemory& guest) noexcept {
   std::array<os::FaultEvent, 64> events;
-  for (;;) {
-    const int count = guest.uffd().read(events.data(), static_cast<int>(events.size()));
-    if (count <= 0) return;
-    const auto since = now();
-    const auto end = events.begin() + count;
-    if (count > 1)
-      std::sort(events.begin(), end, [](const auto& a, const auto& b) {
-        return a.address != b.address ? a.address < b.address : a.write > b.write;
-      });
-    for (auto e = events.begin(); e != end; ++e) {
-      if (e->other) continue;
-      // One answer wakes every thread that waits for the page.
-      if (e != events.begin() && (e - 1)->address == e->address && (e - 1)->write_protected == e->write_protected)
-        continue;
-      bump(guest.counters.faults);
-      handle({&guest, guest.page_of(e->address), since, e->write, e->write_protected});
-    }
-    if (count < static_cast<int>(events.size())) return;
+  const int count = guest.uffd().read(events.data(), static_cast<int>(events.size()));
+  if (count <= 0) return;
+  const auto since = now();
+  const auto end = events.begin() + count;
+  if (count > 1)
+    std::sort(events.begin(), end, [](const auto& a, const auto& b) {
+      return a.address != b.address ? a.address < b.address : a.write > b.write;
+    });
+  for (auto e = events.begin(); e != end; ++e) {
+    if (e->other) continue;
+    // One answer wakes every thread that waits for the page.
+    if (e != events.begin() && (e - 1)->address == e->address && (e - 1)->write_protected == e->write_protected)
+      continue;
+    bump(guest.counters.faults);
+    handle({&guest, guest.page_of(e->address), since, e->write, e->write_protected});
   }
 }
 
@@ -238,10 +239,7 @@ bool FaultService::already_deferred(const GuestMemory& guest, std::uint64_t page
 }
 
 void FaultService::handle(const Fault& fault) noexcept {
-  address_.store(reinterpret_cast<std::uintptr_t>(fault.guest->at(fault.page)), std::memory_order_relaxed);
-  const auto outcome = answer(fault);
-  address_.store(0, std::memory_order_relaxed);
-  answered_.fetch_add(1, std::memory_order_relaxed);
+  const auto outcome = answer_watched(fault);
   if (outcome == Outcome::done || outcome == Outcome::reading) return;
   if (outcome == Outcome::wait_credit) bump(fault.guest->counters.stalls);
   if (deferred_.size() == kMostDeferred) {
@@ -257,20 +255,30 @@ void FaultService::handle(const Fault& fault) noexcept {
 
 void FaultService::retry_deferred() noexcept {
   std::erase_if(deferred_, [&](Fault& f) {
-    f.outcome = answer(f);
+    f.outcome = answer_watched(f);
     f.waited_for_zeros |= f.outcome == Outcome::wait_zeros;
     return f.outcome == Outcome::done || f.outcome == Outcome::reading;
   });
 }
 
+// answer(), seen by the watchdog.
+Outcome FaultService::answer_watched(const Fault& fault) noexcept {
+  address_.store(reinterpret_cast<std::uintptr_t>(fault.guest->at(fault.page)), std::memory_order_relaxed);
+  const auto outcome = answer(fault);
+  address_.store(0, std::memory_order_relaxed);
+  answered_.fetch_add(1, std::memory_order_relaxed);
+  return outcome;
+}
+
 Outcome FaultService::answer(const Fault& fault) noexcept {
   GuestMemory& guest = *fault.guest;
-  for (bool announced = false;; announced = true) {
+  // Each wait is announced before the try that decides: who unlocks, or gives credit back, after that rings.
+  for (bool lock_announced = false, credit_announced = false;;) {
     const auto word = guest.table.try_lock(fault.page);
     if (!word) {
-      if (!announced) {
-        // Who unlocks now rings; who unlocked before this leaves a lock that can be had.
+      if (!lock_announced) {
         guest.table.announce_wait();
+        lock_announced = true;
         continue;
       }
       if (guest.table.load(fault.page).state() == PageState::swapped) source_.touched(guest, fault.page);
@@ -291,11 +299,13 @@ Outcome FaultService::answer(const Fault& fault) noexcept {
       case PageState::compressed:
       case PageState::ballooned: VMM_CHECK_EQ(word->state(), PageState::resident);
     }
-    if (outcome != Outcome::reading) guest.table.released();
+    // No released(): nobody but this thread could wait for what it has just held, and ringing its own bell would
+    // make it look at all that it has deferred again and again while a read is in flight.
     if (outcome != Outcome::wait_credit) return outcome;
     demand_.memory_wanted();
-    if (announced) return outcome;
+    if (credit_announced) return outcome;
     credit_.announce_wait();
+    credit_announced = true;
   }
 }
 

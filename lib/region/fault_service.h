@@ -91,6 +91,7 @@ class FaultService {
   void retry_deferred() noexcept;
   bool already_deferred(const GuestMemory& guest, std::uint64_t page) const noexcept;
 
+  Outcome answer_watched(const Fault& fault) noexcept;
   Outcome answer(const Fault& fault) noexcept;
   Outcome fill(const Fault& fault, PageWord word) noexcept;
   bool could_be_huge(const GuestMemory& guest, std::uint64_t page) const noexcept;
