@@ -277,8 +277,7 @@ void SwapIn::put_back(Read& read, std::uint32_t from, std::uint32_t to) noexcept
 
 void SwapIn::lose(Read& read, int error) noexcept {
   GuestMemory& guest = *read.guest;
-  auto* const place = guest.at(read.first);
-  if (guest.uffd().poison(place, kPageSize) != 0) os::make_inaccessible(place, kPageSize);
+  guest.refuse(read.first);
   guest.table.unlock(read.first, guest.table.load(read.first).with_state(PageState::lost));
   guest.uncharge(1);
   drop(guest.counters.swapped);

@@ -226,9 +226,7 @@ Outcome FaultService::copy_back(const Fault& fault, PageWord word) noexcept {
 
 Outcome FaultService::reject(const Fault& fault, PageWord word) noexcept {
   GuestMemory& guest = *fault.guest;
-  auto* const place = guest.at(fault.page);
-  // SIGBUS from Linux 6.6 on; before, the page is made inaccessible: SIGSEGV. Never zeros.
-  if (guest.uffd().poison(place, kPageSize) != 0) os::make_inaccessible(place, kPageSize);
+  guest.refuse(fault.page);
   guest.wake(fault.page, 1);
   guest.table.unlock(fault.page, word);
   bump(guest.counters.rejected_faults);

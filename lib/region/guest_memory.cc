@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstring>
 #include <new>
 #include <thread>
@@ -104,6 +105,16 @@ void GuestMemory::wake(std::uint64_t page, std::uint64_t count) noexcept {
   // Rings in any case.
   table.announce_wait();
   table.released();
+}
+
+void GuestMemory::refuse(std::uint64_t page) noexcept {
+  int error = uffd_.poison(at(page), kPageSize);
+  if (error == EEXIST) {
+    // A write-protect marker stands in its place; or poison does already, which this does not touch.
+    uffd_.write_protect(at(page), kPageSize, false);
+    error = uffd_.poison(at(page), kPageSize);
+  }
+  if (error != 0 && error != EEXIST) os::make_inaccessible(at(page), kPageSize);
 }
 
 bool GuestMemory::try_charge(std::uint64_t pages) noexcept {

@@ -142,6 +142,10 @@ class GuestMemory {
     if (wake_failed_.load(std::memory_order_relaxed) && wake_failed_.exchange(false)) wake(0, pages());
   }
 
+  // Whoever touches the page from now on gets SIGBUS, or SIGSEGV before Linux 6.6; never zeros. Its place is empty,
+  // or has been refused before. Does not wake.
+  void refuse(std::uint64_t page) noexcept;
+
   // How warm a run is: 0 may be taken at the clock hand's next visit. Any thread.
   std::uint8_t heat(std::uint64_t run) const noexcept { return heat_[run].load(std::memory_order_relaxed); }
   void warm(std::uint64_t page, std::uint8_t by) noexcept {
