@@ -1,5 +1,6 @@
 #include "os/userfaultfd.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <fcntl.h>
@@ -25,20 +26,30 @@ int ioctl_errno(Call which, int fd, unsigned long request, void* argument) noexc
   }
 }
 
-// Repeats `step(done)`, which returns {bytes done by this call or negative, errno}, until all is done or a call
-// makes no progress. EAGAIN with progress hides the real error of the rest; the next call tells it.
+// Repeats `step(done, length)`, which returns {bytes done by this call or negative, errno}, until all is done or a
+// call makes no progress. EAGAIN with progress hides the real error of the rest; the next call tells it.
+//
+// The kernel refuses a range over two mappings whole, with the errno `split`: an madvise or mlock of the application
+// on part of a guest is enough to split its mapping. The length is then halved until the range fits into one.
 template <class Step>
-Progress resume(std::uint64_t bytes, Step&& step) noexcept {
+Progress resume(std::uint64_t bytes, int split, Step&& step) noexcept {
   std::uint64_t done = 0;
+  std::uint64_t length = bytes;
   int idle = 0;
   while (done < bytes) {
-    const auto [moved, error] = step(done);
+    length = std::min(length, bytes - done);
+    const auto [moved, error] = step(done, length);
     if (moved > 0) {
       done += static_cast<std::uint64_t>(moved);
+      if (error == 0) length = bytes;
       idle = 0;
       continue;
     }
     if (error == 0) continue;
+    if (error == split && length > kPageSize) {
+      length = length / kPageSize / 2 * kPageSize;
+      continue;
+    }
     // EAGAIN without progress: a page is locked by the kernel for a moment, or the address space changes.
     if (error == EAGAIN && ++idle < 16) continue;
     return {done, error};
@@ -120,11 +131,11 @@ int Userfaultfd::poison(const void* start, std::uint64_t bytes) const noexcept {
 }
 
 Progress Userfaultfd::copy(void* to, const void* from, std::uint64_t bytes, bool protect) const noexcept {
-  return resume(bytes, [&](std::uint64_t done) {
+  return resume(bytes, ENOENT, [&](std::uint64_t done, std::uint64_t length) {
     uffdio_copy c{};
     c.dst = address_of(to) + done;
     c.src = address_of(from) + done;
-    c.len = bytes - done;
+    c.len = length;
     c.mode = protect ? UFFDIO_COPY_MODE_WP : 0;
     const int error = ioctl_errno(Call::uffd_copy, fd(), UFFDIO_COPY, &c);
     return std::pair<std::int64_t, int>(c.copy, error);
@@ -132,20 +143,20 @@ Progress Userfaultfd::copy(void* to, const void* from, std::uint64_t bytes, bool
 }
 
 Progress Userfaultfd::zero(void* to, std::uint64_t bytes) const noexcept {
-  return resume(bytes, [&](std::uint64_t done) {
+  return resume(bytes, ENOENT, [&](std::uint64_t done, std::uint64_t length) {
     uffdio_zeropage z{};
-    z.range = {address_of(to) + done, bytes - done};
+    z.range = {address_of(to) + done, length};
     const int error = ioctl_errno(Call::uffd_zeropage, fd(), UFFDIO_ZEROPAGE, &z);
     return std::pair<std::int64_t, int>(z.zeropage, error);
   });
 }
 
 Progress Userfaultfd::move(void* to, void* from, std::uint64_t bytes) const noexcept {
-  return resume(bytes, [&](std::uint64_t done) {
+  return resume(bytes, EINVAL, [&](std::uint64_t done, std::uint64_t length) {
     uffdio_move m{};
     m.dst = address_of(to) + done;
     m.src = address_of(from) + done;
-    m.len = bytes - done;
+    m.len = length;
     const int error = ioctl_errno(Call::uffd_move, fd(), UFFDIO_MOVE, &m);
     return std::pair<std::int64_t, int>(m.move, error);
   });
