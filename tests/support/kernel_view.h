@@ -1,0 +1,25 @@
+// The kernel's own view of this process's memory, to be held against the library's figures.
+// Thread-safety: any thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace vmm::test {
+
+// Pages of the range that are in memory, by mincore(2).
+std::uint64_t resident_pages(const std::byte* start, std::uint64_t pages);
+// Sum of a field of /proc/self/smaps ("Rss", "AnonHugePages", ...) over the mappings inside the range, in bytes.
+std::uint64_t smaps_bytes(const std::byte* start, std::uint64_t bytes, const std::string& field);
+// VmFlags of the mapping that begins at `start`, as in /proc/self/smaps ("rd wr mr ...").
+std::string smaps_flags(const std::byte* start);
+// Mappings inside the range.
+std::size_t mappings_in(const std::byte* start, std::uint64_t bytes);
+// Node of the page by move_pages(2), or -errno (-ENOENT: not there).
+int node_of_page(const std::byte* page);
+// Threads that wait in the kernel for an answer of this userfaultfd, and the features it was opened with.
+std::uint64_t waiting_faults(int userfaultfd);
+std::uint64_t userfaultfd_features(int userfaultfd);
+
+}  // namespace vmm::test
