@@ -1,0 +1,27 @@
+// The comparisons: each measures the library beside a peer and adds lines with bounds to the report.
+// All may throw std::runtime_error: what they could not set up.
+#pragma once
+
+#include "support/report.h"
+#include "support/settings.h"
+
+namespace vmm::bench {
+
+// A guest that runs natively against a plain mapping: first touch, random access, huge pages.
+void compare_native(const Settings& settings, Report& report);
+// A managed guest in a host with room against a plain mapping: first touch in order and scattered.
+void compare_managed(const Settings& settings, Report& report);
+// Zero fill and rescue against the least a program can do with userfaultfd.
+void compare_faults(const Settings& settings, Report& report);
+// Swap-out and sequential swap-in against the raw file system and against the kernel's swap.
+void compare_swap(const Settings& settings, Report& report);
+// Random swap-in against random reads of the raw file.
+void compare_random_swap_in(const Settings& settings, Report& report);
+// What the library's own memory adds to a guest.
+void measure_metadata(const Settings& settings, Report& report);
+// How far the memory of a process goes over the budget of its host, seen from outside.
+void measure_budget(const Settings& settings, Report& report);
+// The process that measure_budget looks at. Returns its exit status.
+int run_budget_load(int argc, char** argv);
+
+}  // namespace vmm::bench

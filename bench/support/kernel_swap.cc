@@ -1,0 +1,58 @@
+#include "support/kernel_swap.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/swap.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <stdexcept>
+#include <vector>
+
+#include "support/memory.h"
+#include "vmm/units.h"
+
+namespace vmm::bench {
+
+KernelSwap::KernelSwap(const std::string& program, const std::string& directory, std::uint64_t bytes)
+    : path_(directory + "/vmm-bench-swap." + std::to_string(::getpid())),
+      guardian_({program, "--swap-guardian", path_}) {
+  if (::geteuid() != 0) throw std::runtime_error("swapon needs root");
+  const auto failed = [&](const std::string& reason) { return std::runtime_error(reason + " " + path_); };
+  const int fd = ::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd < 0) throw failed(std::string("open: ") + std::strerror(errno));
+  // Written, not only reserved: swapon refuses files with holes, and file systems differ in what is one.
+  const std::vector<char> zeros(MiB);
+  bool written = true;
+  for (std::uint64_t at = 0; at < bytes && written; at += zeros.size())
+    written = ::pwrite(fd, zeros.data(), zeros.size(), static_cast<off_t>(at)) == static_cast<ssize_t>(zeros.size());
+  written = written && ::fsync(fd) == 0;
+  ::close(fd);
+  if (!written) throw failed("cannot write");
+  if (run_program({"mkswap", path_}) != 0) throw failed("mkswap failed on");
+  if (::swapon(path_.c_str(), 0) != 0) throw failed(std::string("swapon: ") + std::strerror(errno));
+}
+
+int KernelSwap::guard(const char* path) noexcept {
+  char byte;
+  ssize_t got;
+  do got = ::read(STDIN_FILENO, &byte, 1);
+  while (got > 0 || (got < 0 && errno == EINTR));
+  ::swapoff(path);
+  ::unlink(path);
+  return 0;
+}
+
+std::uint64_t KernelSwap::push_out(std::span<std::byte> memory) {
+  std::uint64_t stayed = memory.size();
+  constexpr std::uint64_t kFew = 256 * KiB;
+  // A page whose write is under way is taken by a later call.
+  for (int i = 0; i < 20 && stayed > kFew; ++i) {
+    ::madvise(memory.data(), memory.size(), MADV_PAGEOUT);
+    stayed = read_smaps(memory).rss;
+  }
+  return stayed;
+}
+
+}  // namespace vmm::bench

@@ -1,0 +1,34 @@
+// KernelSwap: a swap file of the kernel's for as long as it lives, and the kernel's swap of one mapping.
+//
+// The machine must not be left with a swap file that a benchmark forgot: a guardian, this program started once more
+// and out of reach of the terminal's signals, waits for the end of this process, however it comes, and then turns
+// the swap file off and removes it.
+// Thread-safety: one thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "support/child.h"
+
+namespace vmm::bench {
+
+class KernelSwap {
+ public:
+  // Makes and enables the file, as root only. `program` is this program. Throws std::runtime_error.
+  KernelSwap(const std::string& program, const std::string& directory, std::uint64_t bytes);
+
+  // Writes all pages of the mapping to swap and takes them out of memory. Returns the bytes that stayed.
+  std::uint64_t push_out(std::span<std::byte> memory);
+
+  // What the guardian runs: waits for the end of its standard input, then cleans up.
+  static int guard(const char* path) noexcept;
+
+ private:
+  std::string path_;
+  Child guardian_;  // its end is waited for
+};
+
+}  // namespace vmm::bench
