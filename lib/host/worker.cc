@@ -134,7 +134,8 @@ void Worker::run() {
     const int count = poller_.wait(tags.data(), static_cast<int>(tags.size()), timeout);
     for (int i = 0; i < count; ++i)
       if (tags[static_cast<std::size_t>(i)] == kBellTag) bell_.clear();
-    awake_.store(false, std::memory_order_release);
+    // An exchange, not a store: what was asked for before a wake() that did not ring is seen by this look.
+    awake_.exchange(false, std::memory_order_acq_rel);
     try {
       timeout = look();
     } catch (const std::bad_alloc&) {
@@ -206,29 +207,32 @@ bool Worker::serve(Request& request) {
 // Parks and writes one slice at once. True when the request is done: enough has left, or nothing more will.
 bool Worker::reclaim_slice(Request& request) {
   auto& guest = *request.guest;
+  const auto& c = guest.counters;
   auto* member = find(guest);
   const auto now = clock_.now();
-  const auto resident = guest.counters.resident.load(std::memory_order_relaxed);
-  const auto may_take = resident > member->reservation ? resident - member->reservation : 0;
-  const auto wanted = std::min({request.pages - request.freed, may_take, kSlicePages});
-  if (wanted == 0) return true;
-  const auto before = guest.counters.freed.load(std::memory_order_relaxed);
-  const auto parked = member->evictor->parked() >= wanted
-                          ? wanted
-                          : member->evictor->park(wanted - member->evictor->parked(), ~std::uint64_t{0}, now);
-  member->evictor->write(wanted, now, now, *out_);
-  // The last slice, and one that found nothing, wait for their writes; the others overlap with the next.
-  const bool last = wanted < kSlicePages || parked == 0;
-  out_->finish(last, now);
-  request.freed += guest.counters.freed.load(std::memory_order_relaxed) - before;
-  request.idle_rounds = parked == 0 ? request.idle_rounds + 1 : 0;
-  if (request.freed >= request.pages || request.idle_rounds >= kRounds) {
-    const auto here = guest.counters.freed.load(std::memory_order_relaxed);
-    out_->finish(true, now);
-    request.freed += guest.counters.freed.load(std::memory_order_relaxed) - here;
-    return true;
+  const auto load = [](const std::atomic<std::uint64_t>& counter) { return counter.load(std::memory_order_relaxed); };
+  const auto above = [](std::uint64_t a, std::uint64_t b) { return a > b ? a - b : 0; };
+  if (!request.begun) request.freed_before = load(c.freed);
+  request.begun = true;
+  const auto freed = [&] { return load(c.freed) - request.freed_before; };
+  // What is being written has not left yet, but need not be taken once more.
+  const auto in_flight = out_->pages_in_flight();
+  const auto wanted = std::min(above(request.pages, freed() + in_flight), kSlicePages);
+  const auto takeable = above(above(load(c.resident), load(c.staging)), member->reservation);
+  std::uint64_t handed = 0;
+  if (wanted > 0) {
+    const auto missing = std::min(above(wanted, member->evictor->parked()), takeable);
+    if (missing > 0) member->evictor->park(missing, ~std::uint64_t{0}, now);
+    handed = member->evictor->write(wanted, now, now, *out_);
   }
-  return false;
+  request.handed += handed;
+  if (wanted > 0) request.idle_rounds = handed == 0 ? request.idle_rounds + 1 : 0;
+  // What comes back as fast as it is written is hot: twice what was asked for has been tried then.
+  bool done = request.idle_rounds >= kRounds || request.handed >= 2 * request.pages + kSlicePages;
+  // The last slice, and one that found nothing, wait for their writes; the others overlap with the next.
+  out_->finish(done || wanted < kSlicePages || handed == 0, now);
+  request.freed = freed();
+  return done || request.freed >= request.pages;
 }
 
 // One slice of bringing free memory back above its threshold. True while that is not reached.
@@ -249,12 +253,13 @@ bool Worker::relieve_pressure() {
     snapshot.guests.push_back({c.resident.load(std::memory_order_relaxed), m.evictor->parked(),
                                std::max(m.reservation, c.pinned.load(std::memory_order_relaxed)),
                                guest.options().limit_pages,
-                               guest.managed() && reclaim::SwapStore::of(guest).writable(now)});
+                               guest.managed() && reclaim::SwapStore::of(guest).writable(now),
+                               c.staging.load(std::memory_order_relaxed)});
   }
   const auto plan = policy::plan_reclaim(snapshot);
   under_way_ = plan.needed;
   std::uint64_t parked = 0, written = 0;
-  if (plan.needed && zero_pool_ != nullptr && zero_pool_->ready() > 0) written += zero_pool_->drain();
+  if (plan.memory_short && zero_pool_ != nullptr && zero_pool_->ready() > 0) written += zero_pool_->drain();
   for (std::size_t i = 0; i < members_.size(); ++i) {
     auto& evictor = *members_[i].evictor;
     const auto& step = plan.steps[i];

@@ -62,8 +62,11 @@ class Worker {
   struct Request {
     enum Kind { kAttach, kDetach, kReclaim, kUnmanage } kind;
     region::GuestMemory* guest;
-    std::uint64_t pages = 0;    // attach: reservation; reclaim: still wanted
-    std::uint64_t freed = 0;
+    std::uint64_t pages = 0;    // attach: reservation; reclaim: wanted
+    std::uint64_t freed = 0;         // reclaim: what has left memory
+    std::uint64_t freed_before = 0;  // the guest's counter when it began
+    std::uint64_t handed = 0;        // pages handed on to be written
+    bool begun = false;
     int idle_rounds = 0;
     bool result = false;
     bool done = false;

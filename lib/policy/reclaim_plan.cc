@@ -14,6 +14,11 @@ std::uint64_t part(std::uint64_t total, std::uint64_t weight, std::uint64_t weig
   return static_cast<std::uint64_t>(exact / weights);
 }
 
+// What may still be taken: neither parked, nor on its way out, nor protected.
+std::uint64_t takeable(const ReclaimGuest& g) noexcept {
+  return above(above(g.resident, g.staged), g.protected_pages);
+}
+
 }  // namespace
 
 ReclaimPlan plan_reclaim(const ReclaimSnapshot& s) {
@@ -26,18 +31,20 @@ ReclaimPlan plan_reclaim(const ReclaimSnapshot& s) {
   std::uint64_t excess = 0, parked = 0;
   for (const auto& g : s.guests) {
     if (!g.reclaimable) continue;
-    excess += above(g.resident - std::min(g.parked, g.resident), g.protected_pages);
+    excess += takeable(g);
     parked += g.parked;
   }
-  const bool short_of_memory = free < low || (s.under_way && free < high) || s.starving;
-  const auto need = short_of_memory ? std::max<std::uint64_t>(above(high, free), s.starving ? 64 : 0) : 0;
+  // Who waits although memory is free waits for its own limit, which others need not pay for.
+  const bool starving = s.starving && free < high;
+  plan.memory_short = free < low || (s.under_way && free < high) || starving;
+  const auto need = plan.memory_short ? std::max<std::uint64_t>(above(high, free), starving ? 64 : 0) : 0;
   const auto to_write = above(need, s.in_flight);
   // A little is parked ahead, so that there are runs whose grace has passed when they are needed.
   const bool near = free < high + high / 4;
   const auto want_parked = near ? 2 * need + s.budget / 64 : 0;
   const auto to_park = above(want_parked, parked);
 
-  if (s.starving || free * 2 <= low) {
+  if (starving || free * 2 <= low) {
     plan.grace = std::chrono::nanoseconds(0);
   } else if (free >= low) {
     plan.grace = kGrace;
@@ -50,13 +57,16 @@ ReclaimPlan plan_reclaim(const ReclaimSnapshot& s) {
     const auto& g = s.guests[i];
     auto& step = plan.steps[i];
     if (!g.reclaimable) continue;
-    const auto own = above(g.resident - std::min(g.parked, g.resident), g.protected_pages);
+    const auto own = takeable(g);
     step.park = std::min(part(to_park, own, excess), own);
     step.write = part(to_write, g.parked + step.park, parked + to_park);
     if (g.limit != 0) {
-      // A margin, so that a guest at its limit finds memory without waiting.
-      const auto margin = std::min<std::uint64_t>(std::max<std::uint64_t>(g.limit / 64, 16), g.limit);
-      const auto over = std::min(above(g.resident, g.limit - margin), above(g.resident, g.protected_pages));
+      // A margin, so that a guest at its limit finds memory without waiting. It gives pages up for others of its own,
+      // so neither its reservation nor its pins (which nobody takes) keep it from that: it would wait for ever.
+      const auto room = above(g.limit, g.protected_pages);
+      const auto margin = std::max<std::uint64_t>(std::min(std::max<std::uint64_t>(g.limit / 64, 16), room), 16);
+      const auto leaving = above(g.staged, g.parked);
+      const auto over = above(above(g.resident, leaving), above(g.limit, margin));
       if (over > 0) {
         step.over_limit = true;
         step.park = std::max(step.park, above(over, g.parked));
@@ -65,7 +75,7 @@ ReclaimPlan plan_reclaim(const ReclaimSnapshot& s) {
     }
     plan.needed |= step.write > 0;
   }
-  plan.needed |= short_of_memory;
+  plan.needed |= plan.memory_short;
   return plan;
 }
 

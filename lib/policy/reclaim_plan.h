@@ -20,6 +20,8 @@ struct ReclaimGuest {
   std::uint64_t protected_pages = 0;  // reservation or pinned, whichever is more
   std::uint64_t limit = 0;        // 0 = none
   bool reclaimable = true;        // managed, with a swap file that takes writes
+  std::uint64_t staged = 0;       // part of resident that is in staging: parked, or being written
+                                  // (parked may be more: it still counts pages that were rescued)
 };
 
 struct ReclaimSnapshot {
@@ -40,6 +42,7 @@ struct ReclaimStep {
 
 struct ReclaimPlan {
   bool needed = false;                     // free memory is short, or a guest is over its limit
+  bool memory_short = false;               // the former
   std::chrono::nanoseconds grace{};        // parked runs older than this are written
   std::vector<ReclaimStep> steps;          // one per guest, in the snapshot's order
 };
