@@ -35,6 +35,15 @@ std::uint64_t default_budget() {
   return room / 10 * 9 / kPageSize * kPageSize;
 }
 
+// The guest cannot hold more than its limit.
+bool limited(const GuestOptions& o) { return o.limit != 0 && o.limit < o.memory; }
+
+// Bytes that never need a slot. At its limit a guest exchanges pages, also when all of it is reserved: the ones leave
+// before the others come.
+std::uint64_t kept_in_memory(const GuestOptions& o) {
+  return limited(o) ? std::min(o.reservation, o.limit - kHugePageSize) : o.reservation;
+}
+
 os::UffdFeatures features_of(const Capabilities& caps, bool move) {
   os::UffdFeatures f;
   f.move = move;
@@ -129,6 +138,10 @@ void HostCore::shut_down() {
     if (guest == nullptr) break;
     end_guest(*guest);
   }
+  // All threads end before anything that they ring or wake goes: workers return credit, which rings fault threads.
+  for (auto& node : nodes_) node->worker.reset();
+  for (auto& node : nodes_) node->faults.reset();
+  credit_.set_waiter(nullptr);
   nodes_.clear();
 }
 
@@ -190,7 +203,7 @@ Result<std::unique_ptr<region::GuestMemory>> HostCore::make_memory(const GuestOp
   reclaim::SwapFileOptions file;
   file.directory = options.swap_directory.empty() ? options_.swap_directory : options.swap_directory;
   file.guest_name = options.name;
-  file.bytes = managing_possible() ? options.memory - options.reservation : 0;
+  file.bytes = managing_possible() ? options.memory - kept_in_memory(options) : 0;
   file.persist = options_.swap_persist;
   auto store = reclaim::SwapStore::create(file, secret_);
   if (!store) return tl::unexpected(store.error());
@@ -269,9 +282,11 @@ Result<std::shared_ptr<GuestCore>> HostCore::create_guest(const GuestOptions& op
              ": more than 1.5 times the memory is overcommitted");
   const bool scarce =
       credit_.free() * kPageSize < policy::manage_below(budget, options_.min_free) && managing_possible();
-  if (managing_possible() && (options_.management == Management::at_creation || scarce)) {
-    if (auto r = guest->manage(scarce ? "free memory is short" : "asked for at creation"); !r)
-      return tl::unexpected(r.error());
+  // A native guest takes what it wants: nobody could keep it to a limit.
+  const bool has_limit = limited(options);
+  if (managing_possible() && (options_.management == Management::at_creation || scarce || has_limit)) {
+    const char* why = has_limit ? "it has a limit" : scarce ? "free memory is short" : "asked for at creation";
+    if (auto r = guest->manage(why); !r) return tl::unexpected(r.error());
   }
   unless_whole.guest = nullptr;
   watch_again();
@@ -309,16 +324,20 @@ void HostCore::end_guest(GuestCore& guest) noexcept {
 }
 
 std::uint64_t HostCore::pinnable(const GuestCore& guest) {
-  // Half the budget stays for what moves: with everything pinned nobody could be served.
-  std::uint64_t others = 0;
+  const auto above = [](std::uint64_t a, std::uint64_t b) { return a > b ? a - b : 0; };
+  // Half the budget stays for what moves: with everything pinned nobody could be served. And what is pinned beyond a
+  // guest's reservation comes from what nobody has reserved.
+  std::uint64_t others = 0, unreserved = above(credit_.budget(), overhead_pages_ + reserved_ / kPageSize);
   for (const auto& g : guests()) {
     if (g.get() == &guest) continue;
     host::GatePass pass(g->gate());
-    if (pass) others += g->memory().counters.pinned.load(std::memory_order_relaxed);
+    if (!pass) continue;
+    const auto pinned = g->memory().counters.pinned.load(std::memory_order_relaxed);
+    others += pinned;
+    unreserved = above(unreserved, above(pinned, g->options().reservation / kPageSize));
   }
-  const auto most = credit_.budget() / 2;
   const auto own = (guest.options().limit != 0 ? guest.options().limit : guest.options().memory) / kPageSize;
-  return std::min(own, most > others ? most - others : 0);
+  return std::min({own, above(credit_.budget() / 2, others), unreserved + guest.options().reservation / kPageSize});
 }
 
 HostStats HostCore::stats() {

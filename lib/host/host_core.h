@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -111,7 +112,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   base::Nanos next_round_{};
   base::Nanos next_group_look_{};
   bool in_group_ = false;  // a control group limits the process's memory
-  base::Nanos plentiful_since_{};
+  std::optional<base::Nanos> plentiful_since_;
   struct Stall {
     std::uint64_t answered = 0, address = 0;
     base::Nanos since{};

@@ -172,13 +172,16 @@ void HostCore::check_fault_threads(base::Nanos now) {
 void HostCore::return_to_native(base::Nanos now) {
   if (options_.management == Management::at_creation ||
       credit_.free() * 2 < credit_.budget()) {
-    plentiful_since_ = now;
+    plentiful_since_.reset();
     return;
   }
-  if (now - plentiful_since_ < kPlentiful) return;
+  if (!plentiful_since_) plentiful_since_ = now;
+  if (now - *plentiful_since_ < kPlentiful) return;
   for (const auto& guest : guests()) {
     host::GatePass pass(guest->gate());
     if (!pass || !guest->memory().managed()) continue;
+    const auto limit = guest->options().limit;
+    if (limit != 0 && limit < guest->options().memory) continue;
     const auto& c = guest->memory().counters;
     if (c.staging.load() + c.swapped.load() + c.lost.load() + c.pinned.load() != 0) continue;
     if (!guest->node().worker->unmanage(guest->memory())) continue;

@@ -77,7 +77,7 @@ class Credit {
   // A fault thread waits for credit; it must try once more after this.
   void announce_wait() noexcept { waiting_.exchange(1, std::memory_order_acq_rel); }
   bool somebody_waits() const noexcept { return waiting_.load(std::memory_order_relaxed) != 0; }
-  // Set once, before the first guest.
+  // Before the first guest, and null again when no thread is left.
   void set_waiter(CreditWaiter* waiter) noexcept { waiter_ = waiter; }
 
  private:
