@@ -94,7 +94,6 @@ void SwapIn::read_ahead(GuestMemory& guest, std::uint64_t from, std::uint64_t to
     const auto most = static_cast<std::uint32_t>(std::min<std::uint64_t>(pages, to - from));
     if (word->state() != PageState::swapped || begin(guest, from, most, {}, Why::ahead) != Outcome::reading) {
       guest.table.unlock(from, *word);
-      guest.table.released();
       return;
     }
     ++from;
@@ -118,7 +117,6 @@ bool SwapIn::pump(GuestMemory& guest, std::uint64_t& next, std::uint64_t end) no
     const auto most = static_cast<std::uint32_t>(std::min<std::uint64_t>(options_.batch_pages, end - next));
     if (word->state() == PageState::swapped && begin(guest, next, most, {}, Why::prefetch) == Outcome::reading) continue;
     guest.table.unlock(next, *word);
-    guest.table.released();
     if (word->state() != PageState::swapped) continue;
     next = end;  // no credit
   }
@@ -157,7 +155,6 @@ Outcome SwapIn::begin(GuestMemory& guest, std::uint64_t first, std::uint32_t mos
   Read read{&guest, first, count, 0, since, why};
   if (!guest.try_charge(count)) {
     for (std::uint32_t i = 1; i < count; ++i) table.unlock(first + i, table.load(first + i));
-    table.released();
     read.count = 1;
     if (!guest.try_charge(1)) return Outcome::wait_credit;
   }
