@@ -158,9 +158,15 @@ void GuestMemory::adopt() noexcept {
     const auto count = std::min(kSlice, pages() - first);
     // Unknown residency is taken for resident: the charge is too high then, never too low.
     if (pagemap_.bits(at(first), count, bits.data()) != 0) std::memset(bits.data(), os::kPresent, count);
-    std::uint64_t charged = 0;
+    const auto here = [](std::uint8_t b) { return (b & (os::kPresent | os::kSwapped)) != 0; };
+    // Charged before the words say so: a page may be taken, and given up, as soon as they do.
+    const auto charged = static_cast<std::uint64_t>(
+        std::count_if(bits.begin(), bits.begin() + static_cast<std::ptrdiff_t>(count), here));
+    bump(counters.resident, charged);
+    credit_.charge(charged);
+    std::uint64_t adopted = 0;
     for (std::uint64_t i = 0; i < count; ++i) {
-      if ((bits[i] & (os::kPresent | os::kSwapped)) == 0) continue;
+      if (!here(bits[i])) continue;
       const auto word = table.lock(first + i);
       bool adopt_it = word.state() == PageState::native;
       if (word.state() == PageState::empty) {
@@ -169,11 +175,10 @@ void GuestMemory::adopt() noexcept {
         adopt_it = pagemap_.bits(at(first + i), 1, &again) == 0 && again != 0;
       }
       table.unlock(first + i, adopt_it ? word.with_state(PageState::resident) : word);
-      charged += adopt_it ? 1 : 0;
+      adopted += adopt_it ? 1 : 0;
     }
     table.released();
-    bump(counters.resident, charged);
-    credit_.charge(charged);
+    uncharge(charged - adopted);
   }
 }
 

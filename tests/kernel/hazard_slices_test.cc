@@ -56,10 +56,10 @@ namespace {
 class Hazard24c_Slices : public EachWay {};
 
 TEST_P(Hazard24c_Slices, NoCallCoversMoreThan32MiB) {
-  constexpr std::uint64_t kMost = 32 * MiB, kGuest = 192 * MiB;
+  constexpr std::uint64_t kMost = 32 * MiB, kGuest = 96 * MiB;
   largest_scan = largest_drop = largest_uffd = 0;
   const TempDirectory directory;
-  auto options = host_options(directory.path(), 512 * MiB);
+  auto options = host_options(directory.path(), 256 * MiB);
   options.scheduler = Scheduler::manual;
   auto host = Host::create(options);
   ASSERT_TRUE(host) << host.error().message();
@@ -74,7 +74,7 @@ TEST_P(Hazard24c_Slices, NoCallCoversMoreThan32MiB) {
   // Managed: adoption, reclaim, restore, pin, discard.
   ASSERT_TRUE(guest->reclaim(kGuest));
   ASSERT_TRUE(guest->restore());
-  ASSERT_TRUE(guest->pin(64 * MiB, 96 * MiB));
+  ASSERT_TRUE(guest->pin(48 * MiB, 40 * MiB));
   ASSERT_EQ(oracle.check().wrong, 0U);
   ASSERT_TRUE(guest->discard(0, kGuest));
   ASSERT_TRUE(host->tick(std::chrono::seconds(2)));
