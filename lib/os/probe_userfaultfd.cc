@@ -92,6 +92,8 @@ int set_up(Registered& r, std::uint64_t features, std::uint64_t mode, bool touch
   r.page = *std::move(page);
   // A fork elsewhere in the process would share the page, and shared pages refuse to move.
   if (const int error = keep_from_children(r.page.data(), kPageSize)) return error;
+  // mlockall(MCL_FUTURE) has touched it already.
+  if (!touched) drop_pages(r.page.data(), kPageSize);
   if (touched) *r.page.data() = std::byte{1};
   uffdio_register request{};
   request.range = range_of(r.page);

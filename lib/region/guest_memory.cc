@@ -63,6 +63,8 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::create(const GuestMemoryOption
   // Pages that are copied into staging touch it: a huge page there would hold 512 where one was charged.
   const bool large_staging = options.large_pages && options.move;
   if (auto r = prepare(g->staging_, options, large_staging, "vmm-staging"); !r) return tl::unexpected(r.error());
+  // mlockall(MCL_FUTURE) has filled it: what is staged would be counted twice, and pages could not move there.
+  os::drop_pages(g->staging_.data(), g->staging_.size());
   if (options.userfaultfd) {
     auto uffd = os::Userfaultfd::open(options.features);
     if (!uffd) return tl::unexpected(uffd.error());
@@ -78,7 +80,8 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::create(const GuestMemoryOption
   g->isolator_ = make_isolator(options.move);
   // A region that had a page before it is split merges again; one that had none does not.
   *const_cast<volatile std::byte*>(g->memory_.data()) = std::byte{0};
-  os::drop_pages(g->memory_.data(), kPageSize);
+  // All of the huge page that this may have been: one page of it would leave 511 in memory, and it split.
+  os::drop_pages(g->memory_.data(), std::min(bytes, kHugePageSize));
   return g;
 }
 

@@ -22,6 +22,8 @@ Result<std::unique_ptr<ZeroPool>> ZeroPool::create(int node, Credit& credit) {
   os::exclude_from_core_dumps(pool->memory_.data(), pool->memory_.size());
   os::advise_huge_pages(pool->memory_.data(), pool->memory_.size(), true);
   os::bind_to_node(pool->memory_.data(), pool->memory_.size(), node, os::NodePolicy::preferred);
+  // mlockall(MCL_FUTURE) has filled it, without credit.
+  os::drop_pages(pool->memory_.data(), pool->memory_.size());
   os::name_range(pool->memory_.data(), pool->memory_.size(), "vmm-zero-pool");
   return pool;
 }
