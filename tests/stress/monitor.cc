@@ -15,7 +15,7 @@ namespace {
 
 constexpr auto kPeriod = std::chrono::milliseconds(200);
 // An operation of a thread may wait for memory and for the disk, but not for this long.
-constexpr auto kLongest = std::chrono::seconds(120);
+constexpr auto kLongest = std::chrono::seconds(60);
 
 std::uint64_t resident_in(const std::vector<MemoryRange>& ranges) {
   std::FILE* file = std::fopen("/proc/self/smaps", "re");
@@ -41,7 +41,7 @@ std::uint64_t resident_in(const std::vector<MemoryRange>& ranges) {
 Monitor::Monitor(World& world, const std::vector<std::unique_ptr<Workload>>& workloads)
     : world_(world),
       workloads_(workloads),
-      last_(workloads.size(), Last{0, std::chrono::steady_clock::now()}),
+      last_(workloads.size() + 1, Last{0, std::chrono::steady_clock::now()}),
       thread_([this] { run(); }) {}
 
 Monitor::~Monitor() {
@@ -95,21 +95,25 @@ void Monitor::check_budget() {
 
 void Monitor::check_progress() {
   const auto now = std::chrono::steady_clock::now();
+  const auto stuck = [&](Last& last, bool working, std::uint64_t number) {
+    if (!working || number != last.number) last = {number, now};
+    return now - last.since > kLongest;
+  };
+  std::string who;
   for (std::size_t i = 0; i < workloads_.size(); ++i) {
     const auto p = workloads_[i]->progress();
-    if (p.op == Op::none || p.number != last_[i].number) {
-      last_[i] = {p.number, now};
-      continue;
-    }
-    if (now - last_[i].since < kLongest) continue;
-    std::string text = "thread " + std::to_string(i) + " does not get on";
-    for (std::size_t k = 0; k < workloads_.size(); ++k) {
-      const auto q = workloads_[k]->progress();
-      text += "\n  thread " + std::to_string(k) + ": " + to_string(q.op) + ", operation " + std::to_string(q.number) +
-              (q.address != 0 ? ", at " + describe_address(q.address) : "");
-    }
-    report_failure(text);
+    if (stuck(last_[i], p.op != Op::none, p.number)) who += " " + std::to_string(i);
   }
+  const auto settling = world_.settling();
+  if (stuck(last_.back(), settling != 0, settling)) who += " of the final comparison, at " + describe_address(settling);
+  if (who.empty()) return;
+  std::string text = "no progress in thread" + who;
+  for (std::size_t i = 0; i < workloads_.size(); ++i) {
+    const auto p = workloads_[i]->progress();
+    text += "\n  thread " + std::to_string(i) + ": " + to_string(p.op) + ", operation " + std::to_string(p.number) +
+            (p.address != 0 ? ", at " + describe_address(p.address) : "");
+  }
+  report_failure(text);
 }
 
 }  // namespace vmm::stress

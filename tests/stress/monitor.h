@@ -33,7 +33,7 @@ class Monitor {
 
  private:
   struct Last {
-    std::uint64_t number = 0;
+    std::uint64_t number = 0;  // of the operation; of who settles the world, the address
     std::chrono::steady_clock::time_point since;
   };
   void run();
@@ -43,7 +43,7 @@ class Monitor {
 
   World& world_;
   const std::vector<std::unique_ptr<Workload>>& workloads_;
-  std::vector<Last> last_;
+  std::vector<Last> last_;  // of the workloads, and of who settles the world
   std::atomic<std::uint64_t> most_seen_{0}, readings_{0}, single_excesses_{0};
   std::mutex mutex_;
   std::condition_variable ended_;

@@ -121,19 +121,13 @@ void Tenant::count(const Actor& who, std::uint64_t page) const noexcept {
   shadow_[page].count(who.thread);
 }
 
-void Tenant::compare_all(const Actor& who) const {
-  for (std::uint64_t page = 0; page < pages_; ++page) {
-    auto exact = who;
-    exact.thread = kMostThreads;  // nobody's counter is allowed to be ahead: checked below
-    verify(exact, page);
-    for (std::size_t t = 0; t < kMostThreads; ++t) {
-      const auto value = word_at(at(page), kCounters + t).load(kLoadOrder);
-      if (value == shadow_[page].counter(t)) continue;
-      PageImage found;
-      read_page(at(page), found);
-      report_mismatch({*this, who, page, found, expected(page), kCounters + t});
-    }
-  }
+void Tenant::compare(const Actor& who, std::uint64_t page) const {
+  shadow_[page].log(who.op, who.thread, who.number);
+  const auto right = expected(page);
+  PageImage found;
+  read_page(at(page), found);
+  for (std::size_t i = 0; i < kPageWords; ++i)
+    if (found[i] != right[i]) report_mismatch({*this, who, page, found, right, i});
 }
 
 ExclusivePages::ExclusivePages(Tenant& tenant, std::uint64_t first, std::uint64_t pages) noexcept

@@ -61,8 +61,8 @@ class Tenant {
   // Lock shared: adds one to the thread's own counter.
   void count(const Actor& who, std::uint64_t page) const noexcept;
 
-  // Compares all of it. Nobody else uses the tenant.
-  void compare_all(const Actor& who) const;
+  // The page and its counters, exactly. Nobody else uses the tenant.
+  void compare(const Actor& who, std::uint64_t page) const;
 
   // A page round which threads meet.
   std::uint64_t hot() const noexcept { return hot_.load(std::memory_order_relaxed); }

@@ -57,7 +57,7 @@ void Workload::run(const std::atomic<bool>& stop) {
     const auto op = choose();
     op_.store(op, std::memory_order_relaxed);
     number_.fetch_add(1, std::memory_order_relaxed);
-    ++done_[static_cast<unsigned>(op)];
+    const auto begin = std::chrono::steady_clock::now();
     auto& place = *world_.places()[random_.below(world_.places().size())];
     if (op == Op::create || op == Op::destroy) {
       replace(place, op);
@@ -68,6 +68,11 @@ void Workload::run(const std::atomic<bool>& stop) {
       if (place.tenant) on_tenant(place, *place.tenant, op);
     }
     address_.store(0, std::memory_order_relaxed);
+    const std::chrono::nanoseconds took = std::chrono::steady_clock::now() - begin;
+    auto& done = done_[static_cast<unsigned>(op)];
+    ++done.count;
+    done.total += took;
+    done.longest = std::max(done.longest, took);
   }
   while (!pins_.empty()) unpin();
   if (seat_) world_.leave_seat(std::move(seat_));
@@ -188,11 +193,13 @@ void Workload::unpin() {
   if (tenant == nullptr || tenant->id() != held.tenant) return;  // the guest has ended before its pin
   at(*tenant, held.first);
   tenant->log(me(Op::unpin), held.first, held.pages);
-  // All that time the pages have been where they are: the kernel must have every one of them.
+  // All that time the pages have been where they are: the kernel must have every one of them. (For an instant it
+  // shows a page as swapped while it splits a huge page or moves pages to make one.)
   for (auto page = held.first; page < held.first + held.pages; ++page) {
     std::uint8_t bits = 0;
     const auto& memory = memory_of(tenant->guest());
-    if (memory.pagemap().bits_from_pagemap(memory.at(page), 1, &bits) == 0 && (bits & os::kPresent) == 0)
+    if (memory.pagemap().bits_from_pagemap(memory.at(page), 1, &bits) == 0 &&
+        (bits & (os::kPresent | os::kSwapped)) == 0)
       report_failure("a pinned page is not there: " + describe_page(*tenant, page));
   }
   held.pin.release();
@@ -259,7 +266,11 @@ void Workload::replace(Place& place, Op op) {
   std::unique_lock lock(place.mutex, std::try_to_lock);
   if (!lock || (op == Op::create) == (place.tenant != nullptr)) return;
   if (op == Op::create) return world_.create(place, random_);
-  if (random_.below(4) == 0) place.tenant->compare_all({kMostThreads, number_, Op::compare});
+  if (random_.below(4) == 0)
+    for (std::uint64_t page = 0; page < place.tenant->pages(); ++page) {
+      at(*place.tenant, page);
+      place.tenant->compare(me(Op::compare), page);
+    }
   place.tenant.reset();
 }
 

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -33,8 +34,12 @@ class Workload {
   };
   Progress progress() const noexcept;
 
-  // After run(). How often each operation was done; refusals that are part of the rules.
-  const std::array<std::uint64_t, kOps>& done() const noexcept { return done_; }
+  // After run(). How often each operation was done and how long it took; refusals that are part of the rules.
+  struct Done {
+    std::uint64_t count = 0;
+    std::chrono::nanoseconds total{}, longest{};
+  };
+  const std::array<Done, kOps>& done() const noexcept { return done_; }
   std::uint64_t refused() const noexcept { return refused_; }
 
  private:
@@ -76,7 +81,7 @@ class Workload {
   std::uint64_t cursor_ = 0;
   std::vector<HeldPin> pins_;
   Seat seat_;
-  std::array<std::uint64_t, kOps> done_{};
+  std::array<Done, kOps> done_{};
   std::uint64_t refused_ = 0;
   std::atomic<std::uint64_t> number_{0};
   std::atomic<Op> op_{Op::none};

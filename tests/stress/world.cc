@@ -127,8 +127,12 @@ void World::leave_seat(Seat seat) {
 
 void World::settle() {
   const Actor who{kMostThreads, 0, Op::compare};
+  const auto look = [&](const Tenant& tenant, std::uint64_t page) {
+    settling_.store(reinterpret_cast<std::uintptr_t>(tenant.at(page)), std::memory_order_relaxed);
+    tenant.compare(who, page);
+  };
   for (auto& place : places_)
-    if (place->tenant) place->tenant->compare_all(who);
+    for (std::uint64_t page = 0; place->tenant && page < place->tenant->pages(); ++page) look(*place->tenant, page);
   {
     std::lock_guard lock(seats_mutex_);
     seats_.clear();
@@ -151,9 +155,10 @@ void World::settle() {
                      std::to_string(slots.in_use()));
     for (std::uint64_t page = 0; page < tenant.pages(); ++page) tenant.set_zero(page);
     // Every seventh run: enough to see it, and little memory.
-    for (std::uint64_t page = 0; page < tenant.pages(); page += 7 * 64) tenant.verify(who, page);
+    for (std::uint64_t page = 0; page < tenant.pages(); page += 7 * 64) look(tenant, page);
     place->tenant.reset();
   }
+  settling_ = 0;
   // Huge pages zeroed ahead may be kept; all else is the library's overhead.
   HostStats stats;
   std::uint64_t ahead = 0;

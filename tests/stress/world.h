@@ -54,6 +54,8 @@ class World {
   // Compares every page of every guest, then discards all and checks that nothing is held any more: memory, slots,
   // staging. Ends the process where that is not so. No worker runs.
   void settle();
+  // The address that settle() looks at; 0 = it is not looking.
+  std::uintptr_t settling() const noexcept { return settling_.load(std::memory_order_relaxed); }
 
   struct Events {
     std::atomic<std::uint64_t> seen{0}, exhausted{0}, stalled{0};
@@ -67,6 +69,7 @@ class World {
   const WorldOptions options_;
   std::uint64_t budget_ = 0;
   Events events_;
+  std::atomic<std::uintptr_t> settling_{0};
   std::mutex seats_mutex_;
   std::vector<Seat> seats_;
   Host host_;
