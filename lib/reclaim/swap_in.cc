@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "reclaim/checksum.h"
+#include "reclaim/swap_backend.h"
 #include "reclaim/swap_store.h"
 
 namespace vmm::reclaim {
@@ -20,15 +21,6 @@ using region::PageState;
 namespace {
 
 constexpr std::uint32_t kTries = 3;  // of a read that fails, before its page is given up
-
-os::AsyncIo::Backend backend_of(SwapIo io) noexcept {
-  switch (io) {
-    case SwapIo::io_uring: return os::AsyncIo::Backend::io_uring;
-    case SwapIo::threads: return os::AsyncIo::Backend::threads;
-    case SwapIo::automatic: break;
-  }
-  return os::AsyncIo::Backend::automatic;
-}
 
 }  // namespace
 

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "reclaim/checksum.h"
+#include "reclaim/swap_backend.h"
 #include "region/isolator.h"
 
 namespace vmm::reclaim {
@@ -24,15 +25,6 @@ constexpr std::uint32_t kRun = 64;
 constexpr std::uint32_t kTries = 3;  // of a write that fails with an error that may pass
 
 bool may_pass(int error) noexcept { return error == EAGAIN || error == EINTR || error == ENOMEM || error == EBUSY; }
-
-os::AsyncIo::Backend backend_of(SwapIo io) noexcept {
-  switch (io) {
-    case SwapIo::io_uring: return os::AsyncIo::Backend::io_uring;
-    case SwapIo::threads: return os::AsyncIo::Backend::threads;
-    case SwapIo::automatic: break;
-  }
-  return os::AsyncIo::Backend::automatic;
-}
 
 }  // namespace
 
