@@ -222,7 +222,7 @@ bool Worker::reclaim_slice(Request& request) {
   std::uint64_t handed = 0;
   if (wanted > 0) {
     const auto missing = std::min(above(wanted, member->evictor->parked()), takeable);
-    if (missing > 0) member->evictor->park(missing, ~std::uint64_t{0}, now);
+    if (missing > 0) member->evictor->park(missing, ~std::uint64_t{0}, now, takeable);
     handed = member->evictor->write(wanted, now, now, *out_);
   }
   request.handed += handed;
@@ -264,7 +264,11 @@ bool Worker::relieve_pressure() {
     auto& evictor = *members_[i].evictor;
     const auto& step = plan.steps[i];
     // A round looks at each run once, so what is warm cools by one: the next slice goes on.
-    if (step.park > 0) parked += evictor.park(std::min(step.park, kSlicePages), kSlicePages, now);
+    // Whole runs may be more than was planned, but only out of what is not reserved.
+    const auto& g = snapshot.guests[i];
+    const auto held = g.resident - std::min(g.resident, g.staged);
+    const auto most = std::max(step.park, held - std::min(held, g.protected_pages));
+    if (step.park > 0) parked += evictor.park(std::min(step.park, kSlicePages), kSlicePages, now, most);
     const auto until = step.over_limit ? now : now - plan.grace;
     if (step.write > 0) written += evictor.write(std::min(step.write, kSlicePages), until, now, *out_);
   }

@@ -19,20 +19,21 @@ constexpr std::uint64_t kChunk = region::kMostTaken;  // a huge page
 
 }  // namespace
 
-std::uint64_t Evictor::park(std::uint64_t pages, std::uint64_t looks, base::Nanos now) {
+std::uint64_t Evictor::park(std::uint64_t pages, std::uint64_t looks, base::Nanos now, std::uint64_t most) {
   // Without a file to write to, parking would only cost the guest rescues.
   if (!SwapStore::of(guest_).writable(now)) return 0;
   std::array<std::uint8_t, kChunk> bits;
   std::uint64_t parked = 0;
   const auto runs = (guest_.pages() + kRun - 1) / kRun;
-  for (looks = std::min(looks, runs); looks > 0 && parked < pages;) {
+  for (looks = std::min(looks, runs); looks > 0 && parked < std::min(pages, most);) {
     const auto first = hand_;
     const auto run = first / kRun;
     auto count = std::min(kRun, guest_.pages() - first);
     const bool chunk_begins = first % kChunk == 0 && first + kChunk <= guest_.pages();
     const auto seen = chunk_begins ? kChunk : count;
     const bool known = guest_.pagemap().bits(guest_.at(first), seen, bits.data()) == 0;
-    if (known && chunk_begins && std::all_of(bits.begin(), bits.end(), [](auto b) { return (b & os::kHuge) != 0; }))
+    if (known && chunk_begins && std::all_of(bits.begin(), bits.end(), [](auto b) { return (b & os::kHuge) != 0; }) &&
+        most - parked >= kChunk)
       count = kChunk;
     hand_ = first + count >= guest_.pages() ? 0 : first + count;
     const auto runs_here = (count + kRun - 1) / kRun;
@@ -43,7 +44,8 @@ std::uint64_t Evictor::park(std::uint64_t pages, std::uint64_t looks, base::Nano
       heat = std::max(heat, guest_.heat(r));
       guest_.cool(r);
     }
-    if (heat == 0) parked += park_range(first, count, bits.data(), now);
+    // At the edge of what may be taken not the whole run is.
+    if (heat == 0) parked += park_range(first, std::min(count, most - parked), bits.data(), now);
   }
   return parked;
 }

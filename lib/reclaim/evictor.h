@@ -20,9 +20,9 @@ class Evictor {
 
   region::GuestMemory& guest() const noexcept { return guest_; }
 
-  // Parks about `pages` pages (whole runs), looking at no more than one round of the clock, or at `looks` runs.
-  // Returns how many were parked.
-  std::uint64_t park(std::uint64_t pages, std::uint64_t looks, base::Nanos now);
+  // Parks about `pages` pages (whole runs) and never more than `most`, for what is reserved stays; looks at no more
+  // than one round of the clock, or at `looks` runs. Returns how many were parked.
+  std::uint64_t park(std::uint64_t pages, std::uint64_t looks, base::Nanos now, std::uint64_t most = ~std::uint64_t{0});
 
   // Hands runs parked before `until` to `out`, oldest first, about `pages` of them. Returns how many pages.
   std::uint64_t write(std::uint64_t pages, base::Nanos until, base::Nanos now, SwapOut& out);

@@ -1,0 +1,243 @@
+// What a host promises its guests: reservation, limit, pins, restore, prefetch, swap files, and the way from native to
+// managed and back.
+#include <filesystem>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "stress/peek.h"
+#include "support/deadline.h"
+#include "support/kernel_view.h"
+#include "support/page_oracle.h"
+#include "support/process_state.h"
+#include "support/temp_directory.h"
+#include "support/way.h"
+
+namespace vmm::test {
+namespace {
+
+class HostPromises : public EachWay {
+ protected:
+  const TempDirectory directory_;
+};
+
+TEST_P(HostPromises, ReservationIsNeverTaken) {
+  auto host = Host::create(host_options(directory_.path()));
+  ASSERT_TRUE(host) << host.error().message();
+  auto go = guest_options("g", 8 * MiB);
+  go.reservation = 5 * MiB;
+  auto guest = host->create_guest(go);
+  ASSERT_TRUE(guest) << guest.error().message();
+  PageOracle oracle(guest->memory(), 1);
+  oracle.write(0, oracle.pages());
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(guest->reclaim(8 * MiB));
+  EXPECT_GE(guest->stats().resident, 5 * MiB);
+  EXPECT_GE(smaps_bytes(guest->memory().data(), 8 * MiB, "Rss"), 5 * MiB);
+  EXPECT_LT(guest->stats().resident, 8 * MiB) << "what is above it can be taken";
+  EXPECT_EQ(oracle.check().wrong, 0U);
+}
+
+TEST_P(HostPromises, LimitIsRespected) {
+  const Deadline deadline(std::chrono::seconds(200), "a guest at its limit");
+  auto host = Host::create(host_options(directory_.path(), 128 * MiB));
+  ASSERT_TRUE(host);
+  auto go = guest_options("g", 32 * MiB);
+  go.limit = 8 * MiB;
+  auto guest = host->create_guest(go);
+  ASSERT_TRUE(guest);
+  PageOracle oracle(guest->memory(), 1);
+  const auto& memory = stress::memory_of(*guest);
+  std::uint64_t most = 0;
+  std::mt19937_64 random(1);
+  for (std::uint64_t n = 0; n < 2 * oracle.pages(); ++n) {
+    const auto page = n < oracle.pages() ? n : random() % oracle.pages();
+    if (n >= oracle.pages()) {
+      ASSERT_EQ(oracle.look(page), PageOracle::Look::right) << page;
+    }
+    oracle.write(page);
+    if (n % 512 == 0)
+      most = std::max(most, smaps_bytes(memory.base(), 32 * MiB, "Rss") + smaps_bytes(memory.staged(0), 32 * MiB, "Rss"));
+  }
+  EXPECT_LE(most, 8 * MiB + 8 * MiB / 100);
+  EXPECT_EQ(oracle.check().wrong, 0U);
+  EXPECT_GT(guest->stats().swapped, 20 * MiB);
+}
+
+TEST_P(HostPromises, PinsKeepPagesInPlace) {
+  auto host = Host::create(host_options(directory_.path()));
+  ASSERT_TRUE(host);
+  auto guest = host->create_guest(guest_options("g", 8 * MiB));
+  ASSERT_TRUE(guest);
+  PageOracle oracle(guest->memory(), 1);
+  oracle.write(0, oracle.pages());
+  ASSERT_TRUE(guest->reclaim(8 * MiB));
+  auto one = guest->pin(1 * MiB, 2 * MiB);
+  auto two = guest->pin(2 * MiB, 2 * MiB);  // overlaps
+  ASSERT_TRUE(one && two);
+  EXPECT_EQ(guest->stats().pinned, 3 * MiB);
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(guest->reclaim(8 * MiB));
+  EXPECT_EQ(resident_pages(guest->memory().data() + 1 * MiB, 768), 768U);
+  one->release();
+  EXPECT_EQ(guest->stats().pinned, 2 * MiB);
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(guest->reclaim(8 * MiB));
+  EXPECT_EQ(resident_pages(guest->memory().data() + 2 * MiB, 512), 512U);
+  two->release();
+  EXPECT_EQ(guest->stats().pinned, 0U);
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(guest->reclaim(8 * MiB));
+  EXPECT_EQ(guest->stats().resident, 0U) << "nothing is pinned any more";
+  EXPECT_EQ(oracle.check().wrong, 0U);
+  // At most half the budget, over all guests.
+  auto large = host->create_guest(guest_options("large", 64 * MiB));
+  ASSERT_TRUE(large);
+  const auto refused = large->pin(0, 48 * MiB);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::pin_limit);
+}
+
+TEST_P(HostPromises, RestoreAndPrefetchBringBack) {
+  const Deadline deadline(std::chrono::seconds(100), "restore and prefetch");
+  auto host = Host::create(host_options(directory_.path()));
+  ASSERT_TRUE(host);
+  auto guest = host->create_guest(guest_options("g", 8 * MiB));
+  ASSERT_TRUE(guest);
+  PageOracle oracle(guest->memory(), 1);
+  oracle.write(0, oracle.pages());
+  ASSERT_TRUE(guest->reclaim(8 * MiB));
+  const auto swapped = guest->stats().swapped;
+  ASSERT_EQ(swapped, 8 * MiB);
+  ASSERT_TRUE(guest->prefetch(2 * MiB, 1 * MiB));
+  // It does not wait; a restore ends after it.
+  const auto restored = guest->restore();
+  ASSERT_TRUE(restored) << restored.error().message();
+  EXPECT_EQ(guest->stats().swapped, 0U);
+  EXPECT_EQ(resident_pages(guest->memory().data(), oracle.pages()), oracle.pages());
+  const auto faults = guest->stats().faults;
+  EXPECT_EQ(oracle.check().wrong, 0U);
+  EXPECT_EQ(guest->stats().faults, faults) << "reading what was restored raises no event";
+}
+
+TEST_P(HostPromises, SwapFilesWhereTheyWereAskedFor) {
+  const TempDirectory other;
+  auto options = host_options(directory_.path());
+  options.swap_persist = true;
+  {
+    auto host = Host::create(options);
+    ASSERT_TRUE(host);
+    auto go = guest_options("kept", 2 * MiB);
+    auto first = host->create_guest(go);
+    go.name = "elsewhere";
+    go.reservation = 1 * MiB;
+    go.swap_directory = other.path();
+    auto second = host->create_guest(go);
+    ASSERT_TRUE(first && second);
+    ASSERT_EQ(directory_.entries().size(), 1U);
+    ASSERT_EQ(other.entries().size(), 1U);
+    EXPECT_EQ(std::filesystem::file_size(other.file(other.entries()[0])), 1 * MiB);
+    EXPECT_EQ(second->stats().swap_file, 1 * MiB);
+  }
+  ASSERT_EQ(directory_.entries().size(), 1U) << "swap_persist keeps it";
+  EXPECT_EQ(directory_.entries()[0].rfind("kept.", 0), 0U) << directory_.entries()[0];
+  EXPECT_EQ(other.entries().size(), 1U);
+}
+
+TEST_P(HostPromises, CreateAndDestroyLeaveNothing) {
+  const auto descriptors = open_descriptors();
+  std::size_t maps = 0;
+  for (int i = 0; i < 12; ++i) {
+    auto host = Host::create(host_options(directory_.path()));
+    ASSERT_TRUE(host);
+    std::vector<Guest> guests;
+    for (int g = 0; g < 4; ++g) {
+      auto guest = host->create_guest(guest_options("g" + std::to_string(g), 1 * MiB));
+      ASSERT_TRUE(guest);
+      guest->memory()[0] = std::byte{1};
+      ASSERT_TRUE(guest->reclaim(1 * MiB));
+      guests.push_back(std::move(*guest));
+    }
+    if (i % 2 == 0) guests.clear();  // else the host ends first
+    *host = Host();
+    guests.clear();
+    ASSERT_EQ(open_descriptors(), descriptors);
+    ASSERT_TRUE(library_threads_gone());
+    ASSERT_TRUE(directory_.entries().empty());
+    if (i == 3) maps = mappings();
+  }
+  EXPECT_LE(mappings(), maps + 8);
+}
+
+class NativeAndManaged : public HostPromises {};
+
+// Threads touch a native guest for the first time while it is being registered: no touch is lost.
+TEST_P(NativeAndManaged, TransitionUnderRacingFirstTouch) {
+  const Deadline deadline(std::chrono::seconds(200), "native to managed under first touch");
+  for (int round = 0; round < 8; ++round) {
+    auto host = Host::create(host_options(directory_.path(), 128 * MiB));
+    ASSERT_TRUE(host);
+    auto go = guest_options("g", 32 * MiB);
+    go.large_pages = round % 2 == 0;
+    auto guest = host->create_guest(go);
+    ASSERT_TRUE(guest);
+    ASSERT_FALSE(guest->stats().managed);
+    constexpr unsigned kThreads = 3;
+    const auto pages = guest->memory().size() / kPageSize;
+    auto* const words = reinterpret_cast<std::uint64_t*>(guest->memory().data());
+    std::atomic<std::uint64_t> touched{0};
+    std::vector<std::thread> threads;
+    for (unsigned t = 0; t < kThreads; ++t)
+      threads.emplace_back([&, t] {
+        for (std::uint64_t page = 0; page < pages; ++page) {
+          std::atomic_ref(words[page * 512 + t]).store(page + t + 1, std::memory_order_relaxed);
+          touched.fetch_add(1, std::memory_order_relaxed);
+        }
+      });
+    const auto when = static_cast<std::uint64_t>(round) * pages / 4;
+    while (touched.load(std::memory_order_relaxed) < when) std::this_thread::yield();
+    ASSERT_TRUE(guest->reclaim(1 * MiB));
+    ASSERT_TRUE(guest->stats().managed);
+    for (auto& thread : threads) thread.join();
+    for (std::uint64_t page = 0; page < pages; ++page)
+      for (unsigned t = 0; t < kThreads; ++t) ASSERT_EQ(words[page * 512 + t], page + t + 1) << "page " << page;
+  }
+}
+
+TEST_P(NativeAndManaged, BackToNativeAfterPlenty) {
+  auto options = host_options(directory_.path(), 128 * MiB);
+  options.scheduler = Scheduler::manual;
+  auto host = Host::create(options);
+  ASSERT_TRUE(host);
+  std::vector<Event> events;
+  host->on_event([&](const Event& e) { events.push_back(e); });
+  auto guest = host->create_guest(guest_options("g", 8 * MiB));
+  ASSERT_TRUE(guest);
+  PageOracle oracle(guest->memory(), 1);
+  oracle.write(0, oracle.pages());
+  std::chrono::seconds now{1000};
+  ASSERT_TRUE(host->tick(now));
+  ASSERT_TRUE(guest->reclaim(4 * MiB));
+  ASSERT_TRUE(guest->stats().managed);
+  // Not while something is swapped, however long.
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(host->tick(now += std::chrono::seconds(2)));
+  EXPECT_TRUE(guest->stats().managed);
+  ASSERT_TRUE(guest->restore());
+  ASSERT_EQ(oracle.check().wrong, 0U);
+  for (int i = 0; i < 100 && guest->stats().managed; ++i) ASSERT_TRUE(host->tick(now += std::chrono::seconds(2)));
+  EXPECT_FALSE(guest->stats().managed);
+  EXPECT_TRUE(std::any_of(events.begin(), events.end(),
+                          [](const Event& e) { return e.kind == EventKind::guest_native && e.guest == "g"; }));
+  EXPECT_EQ(oracle.check().wrong, 0U);
+  EXPECT_EQ(smaps_flags(guest->memory().data()).find(" um "), std::string::npos) << "no longer registered";
+  // And managed once more.
+  oracle.write(0, oracle.pages());
+  ASSERT_TRUE(guest->reclaim(8 * MiB));
+  EXPECT_TRUE(guest->stats().managed);
+  EXPECT_EQ(oracle.check().wrong, 0U);
+}
+
+VMM_EACH_WAY(HostPromises);
+VMM_EACH_WAY(NativeAndManaged);
+
+}  // namespace
+}  // namespace vmm::test
