@@ -201,4 +201,11 @@ Result<BackingFile> open_backing_file(const BackingFileRequest& request) {
   return result;
 }
 
+void forget_contents(int fd, std::uint64_t bytes) noexcept {
+  // Where the file system cannot do this there is nothing to be done.
+  [[maybe_unused]] const int result = call(Call::fallocate, [&] {
+    return ::fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(bytes));
+  });
+}
+
 }  // namespace vmm::os

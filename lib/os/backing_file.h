@@ -33,4 +33,9 @@ struct BackingFile {
 // is left in the directory.
 Result<BackingFile> open_backing_file(const BackingFileRequest& request);
 
+// To be called before a file without a name is closed. Its contents are no longer needed; its extents are made few
+// again. Pages written here and there leave an extent for each, and a file system that is mounted with `discard`
+// tells the device of them one by one: the close of half a gigabyte took 8 s and more, and after this 0.1 s.
+void forget_contents(int fd, std::uint64_t bytes) noexcept;
+
 }  // namespace vmm::os

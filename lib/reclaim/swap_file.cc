@@ -18,4 +18,8 @@ Result<SwapFile> SwapFile::create(const SwapFileOptions& options) {
   return swap;
 }
 
+SwapFile::~SwapFile() {
+  if (fd() >= 0 && path_.empty()) os::forget_contents(fd(), bytes_);
+}
+
 }  // namespace vmm::reclaim

@@ -24,6 +24,9 @@ class SwapFile {
   // bytes == 0: no file, fd() is -1. Blocks while the file system reserves the space.
   // Errors: those of os::open_backing_file. On error nothing is left in the directory.
   static Result<SwapFile> create(const SwapFileOptions& options);
+  SwapFile(SwapFile&&) noexcept = default;
+  SwapFile& operator=(SwapFile&&) = delete;
+  ~SwapFile();
 
   int fd() const noexcept { return file_.get(); }
   std::uint64_t bytes() const noexcept { return bytes_; }
