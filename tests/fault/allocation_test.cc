@@ -70,7 +70,8 @@ TEST_P(Hazard28_Allocation, FailsAtTheNthTime) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, Hazard28_Allocation,
-                         testing::Combine(testing::Values(kMove, kWriteProtect), testing::Values(Who::caller, Who::workers)),
+                         testing::Combine(testing::Values(kMove, kWriteProtect),
+                                          testing::Values(Who::caller, Who::workers)),
                          [](const auto& test) {
                            return std::string(std::get<0>(test.param).name) +
                                   (std::get<1>(test.param) == Who::caller ? "_caller" : "_workers");

@@ -34,27 +34,75 @@ struct CallCase {
 };
 
 const CallCase kCases[] = {
-    {Call::mmap, ENOMEM}, {Call::munmap, ENOMEM}, {Call::mprotect, ENOMEM}, {Call::madvise, ENOMEM},
-    {Call::madvise, EAGAIN}, {Call::mbind, EPERM}, {Call::mbind, ENOMEM}, {Call::prctl, EINVAL},
-    {Call::userfaultfd, EPERM}, {Call::userfaultfd, EMFILE}, {Call::uffd_api, EINVAL},
-    {Call::uffd_register, EBUSY}, {Call::uffd_register, ENOMEM}, {Call::uffd_unregister, ENOMEM},
-    {Call::uffd_copy, EAGAIN, true}, {Call::uffd_copy, ENOMEM, true}, {Call::uffd_zeropage, EAGAIN, true},
-    {Call::uffd_zeropage, ENOMEM, true}, {Call::uffd_move, EAGAIN, true}, {Call::uffd_move, EBUSY, true},
-    {Call::uffd_move, ENOMEM, true}, {Call::uffd_move, EINVAL, true}, {Call::uffd_wake, EAGAIN, true},
-    {Call::uffd_wake, EFAULT, true}, {Call::uffd_writeprotect, EAGAIN, true}, {Call::uffd_writeprotect, ENOMEM, true},
-    {Call::uffd_poison, EINVAL}, {Call::uffd_read, EAGAIN, true}, {Call::uffd_read, EIO, true},
-    {Call::pagemap_open, EMFILE}, {Call::pagemap_open, EACCES}, {Call::pagemap_scan, ENOMEM, true},
-    {Call::pagemap_scan, EINTR, true}, {Call::pagemap_read, EIO, true}, {Call::open, EMFILE}, {Call::open, EACCES},
-    {Call::open, ENOSPC}, {Call::open, EOPNOTSUPP}, {Call::close, EIO}, {Call::fallocate, ENOSPC},
-    {Call::fallocate, EINTR}, {Call::fallocate, EFBIG}, {Call::ftruncate, EIO}, {Call::pread, EIO, true, true},
-    {Call::pread, EAGAIN, true, true}, {Call::pwrite, EIO, true}, {Call::pwrite, ENOSPC, true}, {Call::unlink, EACCES},
-    {Call::statvfs, EIO}, {Call::read_file, EIO}, {Call::uring_setup, ENOSYS}, {Call::uring_setup, EPERM},
-    {Call::uring_setup, ENOMEM}, {Call::uring_submit, EAGAIN, true, true}, {Call::uring_submit, EBUSY, true, true},
-    {Call::uring_read, EIO, true, true}, {Call::uring_read, EAGAIN, true, true}, {Call::uring_write, EIO, true},
-    {Call::uring_write, ENOSPC, true}, {Call::uring_write, EAGAIN, true}, {Call::eventfd, EMFILE},
-    {Call::epoll_create, EMFILE}, {Call::epoll_ctl, ENOSPC}, {Call::epoll_wait, EINTR, true},
-    {Call::epoll_wait, EIO, true}, {Call::timerfd, EMFILE}, {Call::thread_create, EAGAIN},
-    {Call::sched_getaffinity, EPERM}, {Call::sched_setaffinity, EPERM},
+    {Call::mmap, ENOMEM},
+    {Call::munmap, ENOMEM},
+    {Call::mprotect, ENOMEM},
+    {Call::madvise, ENOMEM},
+    {Call::madvise, EAGAIN},
+    {Call::mbind, EPERM},
+    {Call::mbind, ENOMEM},
+    {Call::prctl, EINVAL},
+    {Call::userfaultfd, EPERM},
+    {Call::userfaultfd, EMFILE},
+    {Call::uffd_api, EINVAL},
+    {Call::uffd_register, EBUSY},
+    {Call::uffd_register, ENOMEM},
+    {Call::uffd_unregister, ENOMEM},
+    {Call::uffd_copy, EAGAIN, true},
+    {Call::uffd_copy, ENOMEM, true},
+    {Call::uffd_zeropage, EAGAIN, true},
+    {Call::uffd_zeropage, ENOMEM, true},
+    {Call::uffd_move, EAGAIN, true},
+    {Call::uffd_move, EBUSY, true},
+    {Call::uffd_move, ENOMEM, true},
+    {Call::uffd_move, EINVAL, true},
+    {Call::uffd_wake, EAGAIN, true},
+    {Call::uffd_wake, EFAULT, true},
+    {Call::uffd_writeprotect, EAGAIN, true},
+    {Call::uffd_writeprotect, ENOMEM, true},
+    {Call::uffd_poison, EINVAL},
+    {Call::uffd_read, EAGAIN, true},
+    {Call::uffd_read, EIO, true},
+    {Call::pagemap_open, EMFILE},
+    {Call::pagemap_open, EACCES},
+    {Call::pagemap_scan, ENOMEM, true},
+    {Call::pagemap_scan, EINTR, true},
+    {Call::pagemap_read, EIO, true},
+    {Call::open, EMFILE},
+    {Call::open, EACCES},
+    {Call::open, ENOSPC},
+    {Call::open, EOPNOTSUPP},
+    {Call::close, EIO},
+    {Call::fallocate, ENOSPC},
+    {Call::fallocate, EINTR},
+    {Call::fallocate, EFBIG},
+    {Call::ftruncate, EIO},
+    {Call::pread, EIO, true, true},
+    {Call::pread, EAGAIN, true, true},
+    {Call::pwrite, EIO, true},
+    {Call::pwrite, ENOSPC, true},
+    {Call::unlink, EACCES},
+    {Call::statvfs, EIO},
+    {Call::read_file, EIO},
+    {Call::uring_setup, ENOSYS},
+    {Call::uring_setup, EPERM},
+    {Call::uring_setup, ENOMEM},
+    {Call::uring_submit, EAGAIN, true, true},
+    {Call::uring_submit, EBUSY, true, true},
+    {Call::uring_read, EIO, true, true},
+    {Call::uring_read, EAGAIN, true, true},
+    {Call::uring_write, EIO, true},
+    {Call::uring_write, ENOSPC, true},
+    {Call::uring_write, EAGAIN, true},
+    {Call::eventfd, EMFILE},
+    {Call::epoll_create, EMFILE},
+    {Call::epoll_ctl, ENOSPC},
+    {Call::epoll_wait, EINTR, true},
+    {Call::epoll_wait, EIO, true},
+    {Call::timerfd, EMFILE},
+    {Call::thread_create, EAGAIN},
+    {Call::sched_getaffinity, EPERM},
+    {Call::sched_setaffinity, EPERM},
 };
 
 // Lifts an injection when the scenario has stopped moving. Says whether it had to.
@@ -63,16 +111,16 @@ class Lifter {
   // `patience`: looks, of 20 ms, that see no progress before it lifts.
   Lifter(const Scenario& scenario, std::atomic<bool>& failing, int patience)
       : thread_([this, &scenario, &failing, patience] {
-    auto seen = scenario.progress();
-    std::unique_lock lock(mutex_);
-    for (int still = 0; !ended_.wait_for(lock, std::chrono::milliseconds(20), [this] { return over_; });) {
-      const auto now = scenario.progress();
-      still = now == seen ? still + 1 : 0;
-      seen = now;
-      if (still < patience || !failing.exchange(false)) continue;
-      lifted_ = true;
-    }
-  }) {}
+          auto seen = scenario.progress();
+          std::unique_lock lock(mutex_);
+          for (int still = 0; !ended_.wait_for(lock, std::chrono::milliseconds(20), [this] { return over_; });) {
+            const auto now = scenario.progress();
+            still = now == seen ? still + 1 : 0;
+            seen = now;
+            if (still < patience || !failing.exchange(false)) continue;
+            lifted_ = true;
+          }
+        }) {}
   bool end() {
     {
       std::lock_guard lock(mutex_);
@@ -186,8 +234,8 @@ std::string case_name(const testing::TestParamInfo<std::tuple<Way, CallCase>>& i
 
 void PrintTo(const CallCase& c, std::ostream* out) { *out << os::to_string(c.call); }
 
-INSTANTIATE_TEST_SUITE_P(, Hazard28_OsCalls, testing::Combine(testing::Values(kMove, kWriteProtect), testing::ValuesIn(kCases)),
-                         case_name);
+INSTANTIATE_TEST_SUITE_P(, Hazard28_OsCalls,
+                         testing::Combine(testing::Values(kMove, kWriteProtect), testing::ValuesIn(kCases)), case_name);
 
 }  // namespace
 }  // namespace vmm::test

@@ -24,12 +24,12 @@ struct ScenarioOptions {
 struct ScenarioResult {
   bool host_made = false;
   unsigned guests_made = 0;
-  unsigned errors = 0;        // verbs that returned an Error
-  std::uint64_t wrong = 0;    // pages with wrong contents
-  std::uint64_t lost = 0;     // pages whose read got a signal
+  unsigned errors = 0;             // verbs that returned an Error
+  std::uint64_t wrong = 0;         // pages with wrong contents
+  std::uint64_t lost = 0;          // pages whose read got a signal
   std::uint64_t counted_lost = 0;  // lost pages by the guests' own account, when the last was read
   std::uint64_t swapped_out = 0;   // bytes
-  std::string complaint;      // first wrong page or unclean error; empty = none
+  std::string complaint;           // first wrong page or unclean error; empty = none
 };
 
 class Scenario {

@@ -137,7 +137,8 @@ ScenarioResult Scenario::run() {
       if (!good("create_guest", guest)) continue;
       ++result_.guests_made;
       const auto memory = guest->memory();
-      tenants.push_back(std::make_unique<Tenant>(Tenant{go.name, std::move(*guest), PageOracle(memory, tenants.size() + 1)}));
+      tenants.push_back(
+          std::make_unique<Tenant>(Tenant{go.name, std::move(*guest), PageOracle(memory, tenants.size() + 1)}));
     }
     for (auto& t : tenants) live(*t);
     for (auto& t : tenants) check(*t, 0, t->oracle.pages(), "after the other guest's life");

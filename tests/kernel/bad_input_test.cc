@@ -72,9 +72,12 @@ TEST_F(BadInput, HostOptions) {
       {[](auto& o) { o.min_free = -0.1; }, "HostOptions::min_free", "-0.1", "0 to 0.5"},
       {[](auto& o) { o.min_free = 0.7; }, "HostOptions::min_free", "0.7", "0 to 0.5"},
       {[](auto& o) { o.min_free = 0.0 / 0.0; }, "HostOptions::min_free", "nan", "0 to 0.5"},
-      {[](auto& o) { o.rebalance_period = std::chrono::milliseconds(0); }, "HostOptions::rebalance_period", "0", "1 ms"},
-      {[](auto& o) { o.watchdog_timeout = std::chrono::milliseconds(-5); }, "HostOptions::watchdog_timeout", "-5", "1 ms"},
-      {[](auto& o) { o.swap_retry_timeout = std::chrono::milliseconds(-1); }, "HostOptions::swap_retry_timeout", "-1", "0"},
+      {[](auto& o) { o.rebalance_period = std::chrono::milliseconds(0); }, "HostOptions::rebalance_period", "0",
+       "1 ms"},
+      {[](auto& o) { o.watchdog_timeout = std::chrono::milliseconds(-5); }, "HostOptions::watchdog_timeout", "-5",
+       "1 ms"},
+      {[](auto& o) { o.swap_retry_timeout = std::chrono::milliseconds(-1); }, "HostOptions::swap_retry_timeout", "-1",
+       "0"},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(std::string(c.field) + " = " + c.value);
@@ -99,17 +102,25 @@ TEST_F(BadInput, GuestOptions) {
       {[](auto& o) { o.name = "a/b"; }, "GuestOptions::name", "a/b", "'/'"},
       {[](auto& o) { o.memory = 0; }, "GuestOptions::memory", "0", "4096"},
       {[](auto& o) { o.memory = 4097; }, "GuestOptions::memory", "4097", "multiple of 4096"},
-      {[](auto& o) { o.memory = ~std::uint64_t{0}; }, "GuestOptions::memory", "18446744073709551615", "multiple of 4096"},
+      {[](auto& o) { o.memory = ~std::uint64_t{0}; }, "GuestOptions::memory", "18446744073709551615",
+       "multiple of 4096"},
       {[](auto& o) { o.memory = std::uint64_t{1} << 60; }, "GuestOptions::memory", "1152921504606846976", "64 TiB"},
       {[](auto& o) { o.reservation = 8 * MiB; }, "GuestOptions::reservation", "8388608", "4194304"},
       {[](auto& o) { o.reservation = 100; }, "GuestOptions::reservation", "100", "multiple of 4096"},
       {[](auto& o) { o.limit = 4095; }, "GuestOptions::limit", "4095", "multiple of 4096"},
       {[](auto& o) { o.limit = kPageSize; }, "GuestOptions::limit", "4096", "2097152"},
-      {[](auto& o) { o.limit = 2 * MiB; o.reservation = 4 * MiB; }, "GuestOptions::limit", "2097152", "4194304"},
+      {[](auto& o) {
+         o.limit = 2 * MiB;
+         o.reservation = 4 * MiB;
+       },
+       "GuestOptions::limit", "2097152", "4194304"},
       {[](auto& o) { o.node_affinity = {4711}; }, "GuestOptions::node_affinity", "4711", "nodes", nodev},
       {[](auto& o) { o.node_affinity = {-1}; }, "GuestOptions::node_affinity", "-1", "nodes", nodev},
-      {[](auto& o) { o.memory = 100 * MiB; o.reservation = 100 * MiB; }, "GuestOptions::reservation", "104857600",
-       "raise HostOptions::memory", make_error_code(Errc::admission_refused)},
+      {[](auto& o) {
+         o.memory = 100 * MiB;
+         o.reservation = 100 * MiB;
+       },
+       "GuestOptions::reservation", "104857600", "raise HostOptions::memory", make_error_code(Errc::admission_refused)},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(std::string(c.field) + " = " + c.value);
@@ -229,7 +240,8 @@ TEST_F(BadInput, VerbsOfAGuest) {
   EXPECT_TRUE(guest->reclaim(~std::uint64_t{0})) << "more than there is takes what there is";
   EXPECT_EQ(memory[0], std::byte{7});
   EXPECT_EQ(memory[memory.size() - 1], std::byte{7});
-  expect_error(host->tick(std::chrono::seconds(1)), kInvalid, "HostOptions::scheduler", "automatic", "Scheduler::manual");
+  expect_error(host->tick(std::chrono::seconds(1)), kInvalid, "HostOptions::scheduler", "automatic",
+               "Scheduler::manual");
   // Pinned pages are not discarded, not even in part.
   auto pin = guest->pin(4096, 4096);
   ASSERT_TRUE(pin) << pin.error().message();
@@ -253,8 +265,8 @@ TEST_F(BadInput, AttachedTwice) {
   auto seat = one->attach_current_thread();
   ASSERT_TRUE(seat) << seat.error().message();
   for (Guest* guest : {&*one, &*two})
-    expect_error(guest->attach_current_thread(), make_error_code(Errc::already_attached), "attach_current_thread", "guest",
-                 "drop");
+    expect_error(guest->attach_current_thread(), make_error_code(Errc::already_attached), "attach_current_thread",
+                 "guest", "drop");
   EXPECT_EQ(one->stats().attached_threads, 1U);
   EXPECT_EQ(two->stats().attached_threads, 0U);
   seat->release();

@@ -23,7 +23,8 @@ template <class T>
 void check_forked(Findings& findings, const char* what, const Result<T>& result) {
   if (!findings.check(!result, std::string(what) + " succeeded in the child")) return;
   findings.check(result.error().code == Errc::forked_child, std::string(what) + ": " + result.error().message());
-  findings.check(!result.error().operation.empty() && !result.error().remedy.empty(), std::string(what) + ": says nothing");
+  findings.check(!result.error().operation.empty() && !result.error().remedy.empty(),
+                 std::string(what) + ": says nothing");
 }
 
 struct Parts {

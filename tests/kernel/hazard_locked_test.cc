@@ -61,14 +61,16 @@ TEST_P(Hazard24_Locked, MlockedPagesStayOrGoWhole) {
 TEST_P(Hazard24_Locked, MlockallLosesNothing) {
   for (const int flags : {MCL_CURRENT, MCL_CURRENT | MCL_FUTURE}) {
     VMM_EXPECT_CHILD(in_child([&](Findings& findings) {
-      if ((flags & MCL_FUTURE) != 0 && ::mlockall(flags) != 0) return findings.skip("mlockall: RLIMIT_MEMLOCK is too low");
+      if ((flags & MCL_FUTURE) != 0 && ::mlockall(flags) != 0)
+        return findings.skip("mlockall: RLIMIT_MEMLOCK is too low");
       auto host = Host::create(host_options(directory_.path()));
       if (!findings.check(host, "Host::create")) return;
       auto guest = host->create_guest(guest_options("g", 2 * MiB));
       if (!findings.check(guest, "create_guest")) return;
       PageOracle oracle(guest->memory(), 1);
       oracle.write(0, oracle.pages());
-      if ((flags & MCL_FUTURE) == 0 && ::mlockall(flags) != 0) return findings.skip("mlockall: RLIMIT_MEMLOCK is too low");
+      if ((flags & MCL_FUTURE) == 0 && ::mlockall(flags) != 0)
+        return findings.skip("mlockall: RLIMIT_MEMLOCK is too low");
       for (int round = 0; round < 3; ++round) {
         findings.check(guest->reclaim(2 * MiB), "reclaim");
         const auto tally = oracle.check();
@@ -86,8 +88,8 @@ TEST_P(Hazard24_Locked, MlockallLosesNothing) {
 class KernelSwap {
  public:
   explicit KernelSwap(const std::string& path) : path_(path) {
-    const std::string make =
-        "dd if=/dev/zero of=" + path + " bs=1M count=128 status=none && chmod 600 " + path + " && mkswap " + path + " >/dev/null";
+    const std::string make = "dd if=/dev/zero of=" + path + " bs=1M count=128 status=none && chmod 600 " + path +
+                             " && mkswap " + path + " >/dev/null";
     if (std::system(make.c_str()) != 0) {
       why_not_ = "cannot make a swap file";
       return;
@@ -141,11 +143,13 @@ TEST_P(Hazard24b_KernelSwap, PageoutAgainstTakeAndGive) {
     std::mt19937_64 random(2);
     for (int n = 0; n < 6000; ++n) {
       const auto page = random() % oracle.pages();
-      if (oracle.look(page) != PageOracle::Look::right) findings.check(false, "page " + std::to_string(page) + " is wrong");
+      if (oracle.look(page) != PageOracle::Look::right)
+        findings.check(false, "page " + std::to_string(page) + " is wrong");
       if (n % 3 == 0) oracle.write(page);
       if (n % 500 == 0) {
         const auto first = random() % (oracle.pages() - 8);
-        if (findings.check(guest->discard(first * kPageSize, 8 * kPageSize), "discard")) oracle.expect_zeros(first, first + 8);
+        if (findings.check(guest->discard(first * kPageSize, 8 * kPageSize), "discard"))
+          oracle.expect_zeros(first, first + 8);
       }
     }
     stop = true;
@@ -183,7 +187,8 @@ TEST_P(Hazard24b_Ksm, MergedPagesAreNotMixedUp) {
     fill(page, expected[page] = page < expected.size() / 2 ? page % 4 + 1 : page * 1000);
   ASSERT_EQ(::madvise(memory.data(), memory.size(), MADV_MERGEABLE), 0);
   const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (system_number(ksm + "pages_sharing") == 0 && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+  while (system_number(ksm + "pages_sharing") == 0 && std::chrono::steady_clock::now() < until)
+    std::this_thread::yield();
   if (system_number(ksm + "pages_sharing") == 0) GTEST_SKIP() << "KSM merged nothing";
   std::mt19937_64 random(3);
   for (int round = 0; round < 4; ++round) {

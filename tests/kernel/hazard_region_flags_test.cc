@@ -1,5 +1,5 @@
-// Hazards 26, 42, 43 and 24d: what the kernel knows of a guest's mapping stays as it was set: policy, DONTFORK, DONTDUMP,
-// huge-page advice, one mapping; who looks from outside is served; a foreign userfaultfd is named.
+// Hazards 26, 42, 43 and 24d: what the kernel knows of a guest's mapping stays as it was set: policy, DONTFORK,
+// DONTDUMP, huge-page advice, one mapping; who looks from outside is served; a foreign userfaultfd is named.
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <numaif.h>

@@ -22,13 +22,15 @@ TEST(Hazard33_UserModeOnly, IsSaidAndPinnedBuffersAreSafe) {
   const TempDirectory directory;
   ASSERT_EQ(::chmod(directory.path().c_str(), 0777), 0);
   VMM_EXPECT_CHILD(in_child([&](Findings& findings) {
-    if (::geteuid() == 0 && (::setgid(65534) != 0 || ::setuid(65534) != 0)) return findings.skip("cannot become another user");
+    if (::geteuid() == 0 && (::setgid(65534) != 0 || ::setuid(65534) != 0))
+      return findings.skip("cannot become another user");
     ::prctl(PR_SET_DUMPABLE, 1);
     const auto caps = probe(directory.path());
     if (caps.level == CapabilityLevel::none) return findings.skip("probe(): no userfaultfd at all for this user");
     if (caps.level != CapabilityLevel::user_mode) return findings.skip("this user may have kernel-mode faults served");
     const auto* item = caps.find("userfaultfd");
-    findings.check(item != nullptr && item->state == CapabilityState::limited, "probe() does not say that it is limited");
+    findings.check(item != nullptr && item->state == CapabilityState::limited,
+                   "probe() does not say that it is limited");
     findings.check(item->consequence.find("EFAULT") != std::string::npos, "consequence: " + item->consequence);
     findings.check(item->consequence.find("pin") != std::string::npos, "consequence: " + item->consequence);
     findings.check(!item->remedy.empty(), "no remedy");
@@ -53,7 +55,8 @@ TEST(Hazard33_UserModeOnly, IsSaidAndPinnedBuffersAreSafe) {
     const int zeros = ::open("/dev/zero", O_RDONLY | O_CLOEXEC);
     // A missing page: the kernel may not wait for us.
     auto* const missing = oracle.at(300);
-    findings.check(::read(zeros, missing, kPageSize) < 0 && errno == EFAULT, "read(2) into a missing page did not fail");
+    findings.check(::read(zeros, missing, kPageSize) < 0 && errno == EFAULT,
+                   "read(2) into a missing page did not fail");
     // Pinned, it may: a swapped page, a page never touched, and those beside them.
     for (const std::uint64_t page : {std::uint64_t{200}, std::uint64_t{900}}) {
       auto pin = guest->pin(page * kPageSize, 16 * kPageSize);

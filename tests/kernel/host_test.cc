@@ -59,7 +59,8 @@ TEST_P(HostPromises, LimitIsRespected) {
     }
     oracle.write(page);
     if (n % 512 == 0)
-      most = std::max(most, smaps_bytes(memory.base(), 32 * MiB, "Rss") + smaps_bytes(memory.staged(0), 32 * MiB, "Rss"));
+      most =
+          std::max(most, smaps_bytes(memory.base(), 32 * MiB, "Rss") + smaps_bytes(memory.staged(0), 32 * MiB, "Rss"));
   }
   EXPECT_LE(most, 8 * MiB + 8 * MiB / 100);
   EXPECT_EQ(oracle.check().wrong, 0U);

@@ -43,8 +43,8 @@ class Findings {
 };
 
 struct ChildEnd {
-  int status = -1;    // as of waitpid
-  std::string text;   // what it found wrong
+  int status = -1;   // as of waitpid
+  std::string text;  // what it found wrong
   bool well() const { return status == 0 && text.empty(); }
   bool skipped() const { return text.rfind(Findings::kSkip, 0) == 0; }
   std::string describe() const {
@@ -88,11 +88,11 @@ inline ChildEnd in_child(const std::function<void(Findings&)>& body, unsigned mo
   return end;
 }
 
-#define VMM_EXPECT_CHILD(end)                                                       \
-  do {                                                                              \
-    const auto& end_ = (end);                                                       \
-    if (end_.skipped()) GTEST_SKIP() << end_.text.substr(6);                        \
-    EXPECT_TRUE(end_.well()) << end_.describe();                                    \
+#define VMM_EXPECT_CHILD(end)                                \
+  do {                                                       \
+    const auto& end_ = (end);                                \
+    if (end_.skipped()) GTEST_SKIP() << end_.text.substr(6); \
+    EXPECT_TRUE(end_.well()) << end_.describe();             \
   } while (0)
 
 }  // namespace vmm::test

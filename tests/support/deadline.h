@@ -16,12 +16,13 @@ namespace vmm::test {
 
 class Deadline {
  public:
-  explicit Deadline(std::chrono::seconds most, std::string what) : what_(std::move(what)), thread_([this, most] {
-    std::unique_lock lock(mutex_);
-    if (ended_.wait_for(lock, most, [this] { return over_; })) return;
-    std::fprintf(stderr, "hang: %s took more than %lld s\n", what_.c_str(), static_cast<long long>(most.count()));
-    std::abort();
-  }) {}
+  explicit Deadline(std::chrono::seconds most, std::string what)
+      : what_(std::move(what)), thread_([this, most] {
+          std::unique_lock lock(mutex_);
+          if (ended_.wait_for(lock, most, [this] { return over_; })) return;
+          std::fprintf(stderr, "hang: %s took more than %lld s\n", what_.c_str(), static_cast<long long>(most.count()));
+          std::abort();
+        }) {}
   ~Deadline() {
     {
       std::lock_guard lock(mutex_);

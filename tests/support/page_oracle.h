@@ -40,7 +40,8 @@ class CatchSignals {
   CatchSignals& operator=(const CatchSignals&) = delete;
 
  private:
-  struct sigaction bus_ {}, segv_ {};
+  struct sigaction bus_ {
+  }, segv_{};
 };
 
 class PageOracle {

@@ -55,8 +55,8 @@ class EachWay : public testing::TestWithParam<Way> {
 
 inline std::string way_name(const testing::TestParamInfo<Way>& info) { return info.param.name; }
 
-#define VMM_EACH_WAY(Suite)                                                                                 \
-  INSTANTIATE_TEST_SUITE_P(, Suite, testing::Values(::vmm::test::kMove, ::vmm::test::kWriteProtect),        \
+#define VMM_EACH_WAY(Suite)                                                                          \
+  INSTANTIATE_TEST_SUITE_P(, Suite, testing::Values(::vmm::test::kMove, ::vmm::test::kWriteProtect), \
                            ::vmm::test::way_name)
 
 }  // namespace vmm::test

@@ -8,7 +8,7 @@
 // Lives the life of a host and a guest, seat and pin included. Returns 0, or the number of the step that failed;
 // `message` (of `size` bytes) says why.
 extern "C" __attribute__((visibility("default"))) int live_with_libvmm(const char* directory, char* message,
-                                                                        std::size_t size) {
+                                                                       std::size_t size) {
   const auto failed = [&](int step, const std::string& why) {
     std::snprintf(message, size, "%s", why.c_str());
     return step;
