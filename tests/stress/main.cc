@@ -94,10 +94,11 @@ struct Phase {
 
 void print_summary(const Phase& phase, World& world, const Monitor& monitor,
                    const std::vector<std::unique_ptr<Workload>>& workloads) {
-  std::uint64_t refused = 0, all = 0;
+  std::uint64_t refused = 0, natives = 0, all = 0;
   std::array<Workload::Done, kOps> done{};
   for (const auto& w : workloads) {
     refused += w->refused();
+    natives += w->went_native();
     for (unsigned i = 0; i < kOps; ++i) {
       done[i].count += w->done()[i].count;
       done[i].total += w->done()[i].total;
@@ -105,8 +106,9 @@ void print_summary(const Phase& phase, World& world, const Monitor& monitor,
       all += w->done()[i].count;
     }
   }
-  std::printf("%s: %" PRIu64 " operations (%" PRIu64 " refused by the rules); mean us / longest ms:\n",
-              phase.name.c_str(), all, refused);
+  std::printf("%s: %" PRIu64 " operations (%" PRIu64 " refused by the rules, %" PRIu64
+              " returns to native); mean us / longest ms:\n",
+              phase.name.c_str(), all, refused, natives);
   for (unsigned i = 0; i < kOps; ++i)
     if (done[i].count != 0)
       std::printf("  %-11s %7" PRIu64 " %8.0f /%7.1f\n", to_string(static_cast<Op>(i)), done[i].count,

@@ -38,6 +38,7 @@ enum class Op : std::uint8_t {
   create,
   destroy,
   stats,
+  native,
   compare,
 };
 inline constexpr unsigned kOps = static_cast<unsigned>(Op::compare) + 1;

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "host/guest_core.h"
+#include "host/host_core.h"
 #include "vmm/guest.h"
 
 namespace vmm::stress {

@@ -20,7 +20,8 @@ constexpr Weight kWeights[] = {
     {Op::read, 2400},      {Op::glance, 1500},    {Op::write, 1500}, {Op::write_zeros, 250}, {Op::patch, 900},
     {Op::count, 1300},     {Op::bulk_write, 150}, {Op::scan, 300},   {Op::discard, 350},     {Op::pin, 200},
     {Op::unpin, 200},      {Op::reclaim, 50},     {Op::restore, 10}, {Op::prefetch, 300},    {Op::device_in, 150},
-    {Op::device_out, 150}, {Op::seat, 50},        {Op::create, 60},  {Op::destroy, 20},      {Op::stats, 160},
+    {Op::device_out, 150}, {Op::seat, 50},        {Op::create, 60},  {Op::destroy, 20},      {Op::stats, 80},
+    {Op::native, 80},
 };
 constexpr std::uint64_t kHotPages = 48;  // neighbours on which threads meet
 constexpr std::size_t kMostHeldPins = 3;
@@ -98,6 +99,7 @@ void Workload::on_tenant(Place& place, Tenant& tenant, Op op) {
     case Op::device_out: return device_out(tenant);
     case Op::reclaim: return reclaim(tenant);
     case Op::seat: return seat(tenant);
+    case Op::native: return go_native(place, tenant);
     case Op::restore:
       if (auto r = tenant.guest().restore(); !r) report_failure(r.error().message());
       return;
@@ -259,6 +261,19 @@ void Workload::seat(Tenant& tenant) {
   auto seat = tenant.guest().attach_current_thread(random_.below(2) == 0 ? Attach::bind : Attach::measure_only);
   if (!seat) report_failure(seat.error().message());
   seat_ = std::move(*seat);
+}
+
+// The scheduler lets a guest run natively again after a minute of plenty. That never comes here, so it is done to
+// guests that are small enough not to take much before they are managed again.
+void Workload::go_native(const Place& place, Tenant& tenant) {
+  if (place.long_lived) return;
+  const auto core = core_of(tenant.guest());
+  auto& memory = core->memory();
+  if (!memory.managed() || core->options().limit != 0 || memory.counters.pinned != 0) return;
+  if (auto r = tenant.guest().restore(); !r) report_failure(r.error().message());
+  if (!core->node().worker->unmanage(memory)) return;
+  ++went_native_;
+  core->host().watch_again();
 }
 
 void Workload::replace(Place& place, Op op) {

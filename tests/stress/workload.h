@@ -41,6 +41,7 @@ class Workload {
   };
   const std::array<Done, kOps>& done() const noexcept { return done_; }
   std::uint64_t refused() const noexcept { return refused_; }
+  std::uint64_t went_native() const noexcept { return went_native_; }
 
  private:
   struct HeldPin {
@@ -65,6 +66,7 @@ class Workload {
   void device_out(Tenant& tenant);
   void reclaim(Tenant& tenant);
   void seat(Tenant& tenant);
+  void go_native(const Place& place, Tenant& tenant);
   void replace(Place& place, Op op);
   std::uint64_t any_page(Tenant& tenant) noexcept;
   Range any_range(Tenant& tenant, std::uint64_t most) noexcept;
@@ -83,6 +85,7 @@ class Workload {
   Seat seat_;
   std::array<Done, kOps> done_{};
   std::uint64_t refused_ = 0;
+  std::uint64_t went_native_ = 0;
   std::atomic<std::uint64_t> number_{0};
   std::atomic<Op> op_{Op::none};
   std::atomic<std::uintptr_t> address_{0};
