@@ -44,17 +44,16 @@ std::uint64_t Evictor::park(std::uint64_t pages, std::uint64_t looks, base::Nano
       heat = std::max(heat, guest_.heat(r));
       guest_.cool(r);
     }
-    // At the edge of what may be taken not the whole run is.
-    if (heat == 0) parked += park_range(first, std::min(count, most - parked), bits.data(), now);
+    if (heat == 0) parked += park_range(first, count, bits.data(), most - parked, now);
   }
   return parked;
 }
 
 std::uint64_t Evictor::park_range(std::uint64_t first, std::uint64_t count, const std::uint8_t* bits,
-                                  base::Nanos now) {
+                                  std::uint64_t most, base::Nanos now) {
   // Noted before it is taken: should there be no memory for the note, nothing is taken that nobody knows of.
   parked_.push_back({first, static_cast<std::uint32_t>(count), 0, now});
-  const auto taken = take(first, count, bits);
+  const auto taken = take(first, count, bits, most);
   if (taken == 0) {
     parked_.pop_back();
     return 0;
@@ -64,17 +63,18 @@ std::uint64_t Evictor::park_range(std::uint64_t first, std::uint64_t count, cons
   return taken;
 }
 
-std::uint64_t Evictor::take(std::uint64_t first, std::uint64_t count, const std::uint8_t* bits) {
+// Takes at most `most` of the range: those that are here, wherever in it they are.
+std::uint64_t Evictor::take(std::uint64_t first, std::uint64_t count, const std::uint8_t* bits, std::uint64_t most) {
   auto& table = guest_.table;
   const auto movable = [](PageWord w) {
     return w.state() == PageState::resident && !w.pinned() && !w.writing();
   };
   std::array<PageWord, kChunk> words;
   std::uint64_t taken_pages = 0;
-  for (std::uint64_t i = 0; i < count;) {
+  for (std::uint64_t i = 0; i < count && taken_pages < most;) {
     // Neighbours that are here, ours to move, and unlocked.
     auto end = i;
-    for (; end < count && (bits[end] & (os::kPresent | os::kSwapped)) != 0; ++end) {
+    for (; end < count && end - i < most - taken_pages && (bits[end] & (os::kPresent | os::kSwapped)) != 0; ++end) {
       const auto word = table.try_lock(first + end);
       if (!word) break;
       if (!movable(*word)) {

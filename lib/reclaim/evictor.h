@@ -37,8 +37,9 @@ class Evictor {
     std::uint32_t taken;  // pages of it that were parked
     base::Nanos since;
   };
-  std::uint64_t park_range(std::uint64_t first, std::uint64_t count, const std::uint8_t* bits, base::Nanos now);
-  std::uint64_t take(std::uint64_t first, std::uint64_t count, const std::uint8_t* bits);
+  std::uint64_t park_range(std::uint64_t first, std::uint64_t count, const std::uint8_t* bits, std::uint64_t most,
+                           base::Nanos now);
+  std::uint64_t take(std::uint64_t first, std::uint64_t count, const std::uint8_t* bits, std::uint64_t most);
 
   region::GuestMemory& guest_;
   region::Notices& notices_;
