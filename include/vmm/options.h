@@ -64,7 +64,8 @@ struct GuestOptions {
   std::uint64_t memory = 0;
   // Memory that is never reclaimed from the guest, in bytes; at most `memory`.
   std::uint64_t reservation = 0;
-  // Most memory the guest may hold, in bytes, pinned memory included; 0 = no limit.
+  // Most memory the guest may hold, in bytes, pinned memory included; 0 = no limit. A guest with a limit below its
+  // size is managed from its creation. Reserved up to it, its swap file is 2 MiB larger than memory - reservation.
   std::uint64_t limit = 0;
   // Directory of this guest's swap file; empty = the host's.
   std::string swap_directory;
