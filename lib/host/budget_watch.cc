@@ -32,7 +32,6 @@ std::uint64_t BudgetWatch::measure(const std::vector<region::GuestMemory*>& nati
   const auto others = [&] {
     return static_cast<std::int64_t>(memory_.pages()) - static_cast<std::int64_t>(credit_.charged());
   };
-  std::uint64_t estimate = 0;
   if (!counted_ || now >= next_count_) {
     // Before the count: what is touched during it is then seen twice, not missed.
     others_at_count_ = others();
@@ -46,10 +45,10 @@ std::uint64_t BudgetWatch::measure(const std::vector<region::GuestMemory*>& nati
     const base::Nanos took = std::chrono::steady_clock::now() - begin;
     next_count_ = now + std::max(kLeast, took * kShare);
     counted_ = true;
-    estimate = exact_;
-  } else {
-    estimate = exact_ + static_cast<std::uint64_t>(std::max<std::int64_t>(others() - others_at_count_, 0));
   }
+  // Also right after a count: on a busy machine it takes long enough for much to be touched meanwhile.
+  std::uint64_t estimate =
+      exact_ + static_cast<std::uint64_t>(std::max<std::int64_t>(others() - others_at_count_, 0));
   std::uint64_t most = 0;
   for (const auto* guest : natives) most += guest->pages();
   estimate = std::min(estimate, most);
