@@ -1,5 +1,6 @@
 #include "os/mapping.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <string>
 #include <numaif.h>
@@ -80,8 +81,15 @@ Result<Mapping> Mapping::guarded(std::uint64_t bytes) {
 }
 
 int drop_pages(void* start, std::uint64_t bytes) noexcept {
-  const int error = advise(start, bytes, MADV_DONTNEED);
-  return error == EINVAL ? advise(start, bytes, MADV_DONTNEED_LOCKED) : error;
+  constexpr std::uint64_t kSlice = 32 * MiB;  // longer calls keep mmap waiting
+  for (std::uint64_t at = 0; at < bytes; at += kSlice) {
+    auto* const slice = static_cast<std::byte*>(start) + at;
+    const auto length = std::min(kSlice, bytes - at);
+    int error = advise(slice, length, MADV_DONTNEED);
+    if (error == EINVAL) error = advise(slice, length, MADV_DONTNEED_LOCKED);
+    if (error != 0) return error;
+  }
+  return 0;
 }
 
 int make_inaccessible(void* start, std::uint64_t bytes) noexcept {

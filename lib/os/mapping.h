@@ -40,7 +40,8 @@ class Mapping {
 // Where new pages of a range come from.
 enum class NodePolicy { preferred, bound };
 
-// Drops the pages of the range; mlocked ranges too (MADV_DONTNEED_LOCKED, Linux >= 5.18).
+// Drops the pages of the range, in slices; mlocked ranges too (MADV_DONTNEED_LOCKED, Linux >= 5.18). On an error
+// the slices before the failing one are dropped.
 int drop_pages(void* start, std::uint64_t bytes) noexcept;
 // Nothing can touch the range any more: SIGSEGV.
 int make_inaccessible(void* start, std::uint64_t bytes) noexcept;

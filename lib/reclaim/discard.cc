@@ -17,7 +17,6 @@ using region::PageWord;
 namespace {
 
 constexpr std::uint64_t kBatch = 512;
-constexpr std::uint64_t kSlice = 8192;  // pages dropped by one call: 32 MiB, lest mmap wait long
 
 enum class Place { guest, staging, nowhere };
 
@@ -79,9 +78,7 @@ Result<void> discard(GuestMemory& guest, region::Pins& pins, std::uint64_t first
       base::MutexLock lock(pins.mutex());
       if (pins.any_locked(first, pages))
         return base::fail(Errc::pages_pinned, "discard of guest \"" + guest.name() + "\"", "release the pins first");
-      for (std::uint64_t at = 0; at < pages; at += kSlice)
-        if (const int e = os::drop_pages(guest.at(first + at), std::min(kSlice, pages - at) * kPageSize))
-          return failed(e);
+      if (const int e = os::drop_pages(guest.at(first), pages * kPageSize)) return failed(e);
       return {};
     }
   }

@@ -199,7 +199,7 @@ TEST_P(Hazard28_OsCalls, FailAtTheNthTime) {
       Scenario scenario(options);
       Injection injection(c, n, for_good);
       // What may never wait gets long: a slow machine is no hang.
-      Lifter lifter(scenario, injection.failing, c.may_wait ? 8 : 1000);
+      Lifter lifter(scenario, injection.failing, c.may_wait ? 4 : 1000);
       const auto result = scenario.run();
       const bool lifted = lifter.end() && for_good;
       hit = injection.hit;
