@@ -39,7 +39,7 @@ class VMM_API Host {
   Result<Guest> create_guest(const GuestOptions& options);
 
   // Called for every event, on the scheduler thread (with Scheduler::manual: in tick()). The callback may
-  // use guests and hosts, but may not destroy them or block for long. Replaces the former callback, and
+  // use guests and hosts and end guests; it may not end a host, throw, or block for long. Replaces the former callback, and
   // returns when the former is no longer running; not to be called from inside the callback.
   void on_event(std::function<void(const Event&)> callback);
 

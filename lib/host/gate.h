@@ -19,12 +19,12 @@ class Gate {
   void leave() noexcept {
     if ((state_.fetch_sub(1, std::memory_order_release) & kClosed) != 0) state_.notify_all();
   }
-  void close_and_wait() noexcept {
-    auto s = state_.fetch_or(kClosed, std::memory_order_acq_rel) | kClosed;
-    while (s != kClosed) {
+  // Nobody gets in any more.
+  void close() noexcept { state_.fetch_or(kClosed, std::memory_order_acq_rel); }
+  // Waits for those inside; the gate is closed.
+  void wait_until_empty() noexcept {
+    for (auto s = state_.load(std::memory_order_acquire); s != kClosed; s = state_.load(std::memory_order_acquire))
       state_.wait(s, std::memory_order_acquire);
-      s = state_.load(std::memory_order_acquire);
-    }
   }
 
  private:

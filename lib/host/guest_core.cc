@@ -25,9 +25,12 @@ GuestCore::~GuestCore() = default;
 void GuestCore::end() noexcept {
   if (ended_) return;
   ended_ = true;
-  gate_.close_and_wait();
+  gate_.close();
+  // Calls inside that wait for the worker or for reads come back by these; what waits for a page, by the last.
   node_->worker->detach(*memory_);
   node_->faults->remove(*memory_);
+  memory_->shut();
+  gate_.wait_until_empty();
   pins_.reset();
   memory_.reset();
 }

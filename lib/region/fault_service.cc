@@ -108,7 +108,11 @@ bool FaultService::prefetch(GuestMemory& guest, std::uint64_t first, std::uint64
     if (!p.state.compare_exchange_strong(free, Prefetch::kClaimed, std::memory_order_acquire)) continue;
     p.next = first;
     p.end = end;
-    p.state.store(Prefetch::kQueued, std::memory_order_release);
+    p.state.store(Prefetch::kQueued, std::memory_order_seq_cst);
+    // A thread that has let go of the guest never looks here again.
+    std::uint32_t queued = Prefetch::kQueued;
+    if (guest.closing.load(std::memory_order_seq_cst) && p.state.compare_exchange_strong(queued, Prefetch::kFree))
+      p.state.notify_all();
     bell_.ring();
     return true;
   }
@@ -170,12 +174,12 @@ void FaultService::take_commands() noexcept {
         break;
       case Command::kRemove: {
         auto* guest = command->guest;
-        guest->closing = true;
+        guest->closing.store(true, std::memory_order_seq_cst);
         poller_.remove(guest->uffd().fd());
         std::erase(guests_, guest);
         std::erase_if(deferred_, [&](const Fault& f) { return f.guest == guest; });
         for (auto& p : guest->prefetches)
-          if (p.state.load(std::memory_order_acquire) == Prefetch::kQueued) {
+          if (p.state.load(std::memory_order_seq_cst) == Prefetch::kQueued) {
             p.state.store(Prefetch::kFree, std::memory_order_release);
             p.state.notify_all();
           }

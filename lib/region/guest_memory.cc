@@ -85,16 +85,20 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::create(const GuestMemoryOption
   return g;
 }
 
+void GuestMemory::shut() noexcept {
+  base::MutexLock lock(control);
+  if (shut_.exchange(true, std::memory_order_acq_rel) || uffd_.fd() < 0 || !managed()) return;
+  // Inaccessible first: a missing page would read as zero once the userfaultfd is gone. Waking also reaches who
+  // waits for a page of a range that is no longer mapped.
+  auto* const start = memory_.data();
+  const auto bytes = memory_.size();
+  if (os::make_inaccessible(start, bytes) != 0) memory_ = os::Mapping();
+  // Nobody else will wake them: a refusal that passes is waited for.
+  for (int tries = 0; uffd_.wake(start, bytes) != 0 && tries < 1000; ++tries) std::this_thread::yield();
+}
+
 GuestMemory::~GuestMemory() {
-  if (uffd_.fd() >= 0 && managed()) {
-    // Inaccessible first: a missing page would read as zero once the userfaultfd is gone. Waking also reaches who
-    // waits for a page of a range that is no longer mapped.
-    auto* const start = memory_.data();
-    const auto bytes = memory_.size();
-    if (os::make_inaccessible(start, bytes) != 0) memory_ = os::Mapping();
-    // Nobody else will wake them: a refusal that passes is waited for.
-    for (int tries = 0; uffd_.wake(start, bytes) != 0 && tries < 1000; ++tries) std::this_thread::yield();
-  }
+  shut();
   credit_.release(counters.resident.load(std::memory_order_relaxed));
 }
 
@@ -133,6 +137,7 @@ void GuestMemory::uncharge(std::uint64_t pages) noexcept {
 
 Result<void> GuestMemory::manage() {
   if (managed()) return {};
+  if (is_shut()) return base::fail(Errc::inert_handle, "managing guest \"" + name() + "\"", "the guest has ended");
   if (uffd_.fd() < 0)
     return base::fail(Errc::not_supported, "managing guest \"" + name() + "\"", "userfaultfd is needed, see probe()");
   const auto range_text = [&] {

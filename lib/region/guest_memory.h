@@ -124,6 +124,10 @@ class GuestMemory {
   Result<void> manage() VMM_REQUIRES(control);
   // The way back, whole; needs that nothing is isolated, swapped or lost. False if that is not so.
   bool unmanage() VMM_REQUIRES(control);
+  // The memory becomes inaccessible, and who waits for one of its pages gets SIGSEGV, or EFAULT in the kernel. The
+  // fault service has let go of it. Idempotent.
+  void shut() noexcept VMM_EXCLUDES(control);
+  bool is_shut() const noexcept { return shut_.load(std::memory_order_acquire); }
   bool managed() const noexcept { return managed_.load(std::memory_order_acquire); }
 
   // Credit for pages of this guest, its limit respected.
@@ -171,7 +175,9 @@ class GuestMemory {
   policy::FillWindow rescue_window;
   policy::ReadWindow read_window;
   Prefetch prefetches[4];
-  bool closing = false;
+
+  // Set by the fault thread when it lets go of the guest, read by who asks it for something.
+  std::atomic<bool> closing{false};
 
   std::unique_ptr<BackingStore> backing;  // set before the guest is managed, immutable then
 
@@ -190,6 +196,7 @@ class GuestMemory {
   os::Userfaultfd staging_uffd_;
   std::unique_ptr<Isolator> isolator_;
   std::atomic<bool> managed_{false};
+  std::atomic<bool> shut_{false};
   std::atomic<bool> wake_failed_{false};
 };
 
