@@ -21,6 +21,8 @@ class MoveIsolator final : public Isolator {
   int take(GuestMemory& guest, std::uint64_t first, std::uint64_t count, TakenSet& taken) noexcept override {
     taken.reset();
     std::uint64_t busy = 0;
+    bool refused = false;
+    int error = 0;
     for (std::uint64_t i = 0; i < count;) {
       const auto done =
           guest.staging_uffd().move(guest.staged(first + i), guest.at(first + i), (count - i) * kPageSize);
@@ -28,17 +30,19 @@ class MoveIsolator final : public Isolator {
       for (std::uint64_t k = 0; k < moved; ++k) taken.set(i + k);
       i += moved;
       if (done.error == 0) break;
+      refused = true;
       if (done.error == EINVAL || done.error == EPERM || done.error == ESRCH) {
-        bump(guest.counters.busy_pages, busy);
-        return done.error;
+        error = done.error;
+        break;
       }
       // EBUSY, EAGAIN: pinned, shared by the kernel, or locked for the moment; ENOENT: nothing there. The rest
       // of the range is not concerned.
       if (done.error != ENOENT) ++busy;
       ++i;
     }
+    if (refused) believe_staging(guest, first, count, taken);
     bump(guest.counters.busy_pages, busy);
-    return 0;
+    return error;
   }
 
   std::uint64_t give(GuestMemory& guest, std::uint64_t first, std::uint64_t count, int& error) noexcept override {
@@ -50,6 +54,12 @@ class MoveIsolator final : public Isolator {
       given += done.bytes / kPageSize;
       if (done.error == 0) break;
       if (done.error == EEXIST && remove_marker(guest, first + given)) continue;
+      // Moved although refused, see believe_staging().
+      if (!still_staged(guest, first + given)) {
+        guest.wake(first + given, 1);
+        ++given;
+        continue;
+      }
       // The staged page itself refuses to move (a reference from outside): its bytes do not.
       if (done.error == EBUSY || done.error == EAGAIN) {
         if (copy_back(guest, first + given) == 0) {
@@ -62,6 +72,30 @@ class MoveIsolator final : public Isolator {
       break;
     }
     return given;
+  }
+
+ private:
+  static bool is_there(std::uint8_t bits) noexcept { return (bits & (os::kPresent | os::kSwapped)) != 0; }
+
+  // What is in staging, by the kernel's page tables. A MOVE that was refused may have moved a page more than it says
+  // (seen on Linux 6.18 while the kernel swaps the same pages out): taking its word would leave those bytes behind
+  // and show zeros in their place.
+  static void believe_staging(const GuestMemory& guest, std::uint64_t first, std::uint64_t count,
+                              TakenSet& taken) noexcept {
+    std::array<std::uint8_t, kMostTaken> bits;
+    for (int tries = 0; tries < 64; ++tries) {
+      const bool known = tries % 2 == 0 ? guest.pagemap().bits(guest.staged(first), count, bits.data()) == 0
+                                        : guest.pagemap().bits_from_pagemap(guest.staged(first), count, bits.data()) == 0;
+      if (!known) continue;
+      for (std::uint64_t i = 0; i < count; ++i) taken[i] = is_there(bits[i]);
+      return;
+    }
+  }
+  static bool still_staged(const GuestMemory& guest, std::uint64_t page) noexcept {
+    TakenSet staged;
+    staged.set(0);
+    believe_staging(guest, page, 1, staged);
+    return staged[0];
   }
 };
 
