@@ -58,9 +58,11 @@ TEST_P(HostPromises, LimitIsRespected) {
       ASSERT_EQ(oracle.look(page), PageOracle::Look::right) << page;
     }
     oracle.write(page);
-    if (n % 512 == 0)
-      most =
-          std::max(most, smaps_bytes(memory.base(), 32 * MiB, "Rss") + smaps_bytes(memory.staged(0), 32 * MiB, "Rss"));
+    if (n % 512 == 0) {
+      // Staging first: a page that is parked between the two looks is then not seen twice.
+      const auto staged = smaps_bytes(memory.staged(0), 32 * MiB, "Rss");
+      most = std::max(most, staged + smaps_bytes(memory.base(), 32 * MiB, "Rss"));
+    }
   }
   EXPECT_LE(most, 8 * MiB + 8 * MiB / 100);
   EXPECT_EQ(oracle.check().wrong, 0U);
