@@ -77,6 +77,14 @@ std::size_t mappings_in(const std::byte* start, std::uint64_t bytes) {
   return count;
 }
 
+std::size_t registered_mappings() {
+  std::size_t count = 0;
+  walk_smaps([&](std::uintptr_t, std::uintptr_t, const std::string& line) {
+    if (line.rfind("VmFlags:", 0) == 0 && (line + " ").find(" um ") != std::string::npos) ++count;
+  });
+  return count;
+}
+
 int node_of_page(const std::byte* page) {
   void* address = const_cast<std::byte*>(page);
   int status = -EINVAL;

@@ -16,6 +16,8 @@ std::uint64_t smaps_bytes(const std::byte* start, std::uint64_t bytes, const std
 std::string smaps_flags(const std::byte* start);
 // Mappings inside the range.
 std::size_t mappings_in(const std::byte* start, std::uint64_t bytes);
+// Mappings of the whole process that are registered for missing pages with any userfaultfd.
+std::size_t registered_mappings();
 // Node of the page by move_pages(2), or -errno (-ENOENT: not there).
 int node_of_page(const std::byte* page);
 // Threads that wait in the kernel for an answer of this userfaultfd, and the features it was opened with.

@@ -107,7 +107,10 @@ class NodeRig final : private region::MemoryDemand, private region::CreditWaiter
 
  private:
   void memory_wanted() noexcept override { memory_wanted_.fetch_add(1); }
-  void zeros_wanted() noexcept override { zeros_wanted_.fetch_add(1); }
+  void zeros_wanted() noexcept override {
+    zeros_wanted_.fetch_add(1);
+    faults_->bell().ring();  // no worker zeroes pages here: who waits for one is told so
+  }
   void credit_returned() noexcept override { faults_->bell().ring(); }
 
   TempDirectory directory_;
