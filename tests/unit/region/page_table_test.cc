@@ -1,0 +1,109 @@
+#include "region/page_table.h"
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace vmm::region {
+namespace {
+
+PageTable make(std::uint64_t pages) {
+  auto table = PageTable::create(pages);
+  EXPECT_TRUE(table) << table.error().message();
+  return std::move(*table);
+}
+
+TEST(PageTable, BeginsNativeAndCostsEightBytesAPage) {
+  const auto table = make(1000);
+  EXPECT_EQ(table.pages(), 1000u);
+  EXPECT_EQ(table.bytes(), 8000u);
+  for (std::uint64_t page = 0; page < 1000; ++page) EXPECT_EQ(table.load(page).raw(), 0u);
+}
+
+TEST(PageTable, ALockIsHeldByOneAndGivesTheWordWithoutIt) {
+  auto table = make(2);
+  const auto word = table.try_lock(0);
+  ASSERT_TRUE(word);
+  EXPECT_FALSE(word->locked());
+  EXPECT_TRUE(table.load(0).locked());
+  EXPECT_FALSE(table.try_lock(0));
+  EXPECT_TRUE(table.try_lock(1)) << "each page has its own";
+  table.unlock(0, word->with_state(PageState::resident).with_slot(7));
+  EXPECT_EQ(table.load(0).state(), PageState::resident);
+  EXPECT_EQ(table.load(0).slot(), 7u);
+  EXPECT_FALSE(table.load(0).locked());
+}
+
+TEST(PageTable, LocksExclude) {
+  auto table = make(1);
+  std::uint64_t counter = 0;  // protected by the page's lock
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&] {
+      for (int i = 0; i < 20000; ++i) {
+        const auto word = table.lock(0);
+        ++counter;
+        table.unlock(0, word);
+      }
+    });
+  for (auto& t : threads) t.join();
+  EXPECT_EQ(counter, 80000u);
+}
+
+TEST(PageTable, WhoAnnouncedAWaitIsRungOnce) {
+  auto table = make(1);
+  auto bell = os::Doorbell::create();
+  ASSERT_TRUE(bell);
+  auto poller = os::Poller::create();
+  ASSERT_TRUE(poller);
+  ASSERT_EQ(poller->add(bell->fd(), 5), 0);
+  table.set_bell(&*bell);
+  const auto rung = [&] {
+    std::uint64_t tag = 0;
+    const bool yes = poller->wait(&tag, 1, 0) == 1;
+    bell->clear();
+    return yes;
+  };
+  table.released();
+  EXPECT_FALSE(rung()) << "nobody waits";
+  const auto word = table.lock(0);
+  table.announce_wait();
+  table.unlock(0, word);
+  table.released();
+  EXPECT_TRUE(rung());
+  table.released();
+  EXPECT_FALSE(rung());
+}
+
+TEST(PageTable, PageLockPutsBackWhatItWasTold) {
+  auto table = make(1);
+  { PageLock lock(table, 0); }
+  EXPECT_EQ(table.load(0).raw(), 0u);
+  {
+    PageLock lock(table, 0);
+    EXPECT_TRUE(table.load(0).locked());
+    lock.set(lock.word().with_pin(true));
+  }
+  EXPECT_TRUE(table.load(0).pinned());
+  EXPECT_FALSE(table.load(0).locked());
+}
+
+// Hazard 2: only pages of a managed guest leave their place.
+TEST(PageTableDeathTest, Hazard02_NativePageCannotBecomeIsolated) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  auto table = make(1);
+  const auto word = table.lock(0);
+  EXPECT_DEATH(table.unlock(0, word.with_state(PageState::isolated)), "page_table");
+  table.unlock(0, word);
+}
+
+TEST(PageTableDeathTest, UnlockingWhatIsNotLockedEndsTheProcess) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  auto table = make(1);
+  EXPECT_DEATH(table.unlock(0, PageWord()), "locked");
+}
+
+}  // namespace
+}  // namespace vmm::region
