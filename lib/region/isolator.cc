@@ -40,7 +40,7 @@ class MoveIsolator final : public Isolator {
       if (done.error != ENOENT) ++busy;
       ++i;
     }
-    if (refused) believe_staging(guest, first, count, taken);
+    if (refused) believe_tables(guest, first, count, taken);
     bump(guest.counters.busy_pages, busy);
     return error;
   }
@@ -54,7 +54,7 @@ class MoveIsolator final : public Isolator {
       given += done.bytes / kPageSize;
       if (done.error == 0) break;
       if (done.error == EEXIST && remove_marker(guest, first + given)) continue;
-      // Moved although refused, see believe_staging().
+      // Moved although refused, see believe_tables().
       if (!still_staged(guest, first + given)) {
         guest.wake(first + given, 1);
         ++given;
@@ -77,25 +77,28 @@ class MoveIsolator final : public Isolator {
  private:
   static bool is_there(std::uint8_t bits) noexcept { return (bits & (os::kPresent | os::kSwapped)) != 0; }
 
-  // What is in staging, by the kernel's page tables. A MOVE that was refused may have moved a page more than it says
-  // (seen on Linux 6.18 while the kernel swaps the same pages out): taking its word would leave those bytes behind
-  // and show zeros in their place.
-  static void believe_staging(const GuestMemory& guest, std::uint64_t first, std::uint64_t count,
-                              TakenSet& taken) noexcept {
-    std::array<std::uint8_t, kMostTaken> bits;
-    for (int tries = 0; tries < 64; ++tries) {
-      const bool known = tries % 2 == 0 ? guest.pagemap().bits(guest.staged(first), count, bits.data()) == 0
-                                        : guest.pagemap().bits_from_pagemap(guest.staged(first), count, bits.data()) == 0;
-      if (!known) continue;
-      for (std::uint64_t i = 0; i < count; ++i) taken[i] = is_there(bits[i]);
+  // Bits of pages of either area, from whichever source answers. False: unknown.
+  static bool look(const GuestMemory& guest, const std::byte* start, std::uint64_t count, std::uint8_t* bits) noexcept {
+    for (int tries = 0; tries < 64; ++tries)
+      if (guest.pagemap().bits(start, count, bits) == 0 || guest.pagemap().bits_from_pagemap(start, count, bits) == 0)
+        return true;
+    return false;
+  }
+
+  // Adds to `taken` what left its place for staging by the kernel's page tables. A MOVE that was refused may have moved
+  // a page more than it says (seen on Linux 6.18 while the kernel swaps the same pages out): taking its word would
+  // leave those bytes behind and show zeros in their place. What is in both areas was not moved: mlockall fills staging.
+  static void believe_tables(const GuestMemory& guest, std::uint64_t first, std::uint64_t count,
+                             TakenSet& taken) noexcept {
+    std::array<std::uint8_t, kMostTaken> staged, place;
+    if (!look(guest, guest.staged(first), count, staged.data()) || !look(guest, guest.at(first), count, place.data()))
       return;
-    }
+    for (std::uint64_t i = 0; i < count; ++i)
+      if (is_there(staged[i]) && !is_there(place[i])) taken.set(i);
   }
   static bool still_staged(const GuestMemory& guest, std::uint64_t page) noexcept {
-    TakenSet staged;
-    staged.set(0);
-    believe_staging(guest, page, 1, staged);
-    return staged[0];
+    std::uint8_t bits = 0;
+    return !look(guest, guest.staged(page), 1, &bits) || is_there(bits);
   }
 };
 
