@@ -31,9 +31,9 @@ namespace vmm::stress {
 namespace {
 
 constexpr unsigned kThreads = 8;
-// What the allocator may keep for its arenas. ThreadSanitizer's shadow of memory that was once a guest's stays, in as
-// many pieces as the guest was in.
-#if defined(__SANITIZE_THREAD__)
+// What the allocator may keep for its arenas. A sanitizer's allocator keeps more; ThreadSanitizer's shadow of memory
+// that was once a guest's stays, in as many pieces as the guest was in.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 constexpr std::size_t kSpareMappings = 4000;
 #else
 constexpr std::size_t kSpareMappings = 40;

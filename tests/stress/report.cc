@@ -6,6 +6,8 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <fcntl.h>
+#include <unistd.h>
 #include <mutex>
 
 #include "base/mutex.h"
@@ -54,20 +56,33 @@ void first_only() {
   std::_Exit(1);
 }
 
-// What the found words look like.
-std::string diagnose(const Mismatch& m) {
-  const auto& w = m.found;
+// What words look like that should be that page's.
+std::string diagnose(const Tenant& tenant, std::uint64_t page_number, const PageImage& w) {
   if (std::all_of(w.begin(), w.end(), [](auto x) { return x == 0; })) return "the page is all zeros";
-  if (m.word >= kCounters) return "a counter is wrong: an addition was lost or came back";
   if (w[kIdentity] == 0) return "the page has no identity: zeros, at least in part";
   const auto guest = w[kIdentity] >> 32, page = (w[kIdentity] & 0xffffffff) - 1;
   const bool whole = w[kChecksum] == checksum_of(w);
-  const bool here = w[kIdentity] == identity_of(m.tenant.id(), m.page);
+  const bool here = w[kIdentity] == identity_of(tenant.id(), page_number);
   return text("%s: %s", here ? "the page is this page" : "IT IS ANOTHER PAGE'S",
               text("guest %" PRIu64 " page %" PRIu64 " version %" PRIu64 " kind %u, checksum %s", guest, page,
                    w[kVersion] >> 8, static_cast<unsigned>(w[kVersion] & 0xff),
                    whole ? "right: that version as a whole" : "wrong: torn, or mixed of several")
                   .c_str());
+}
+
+// What the staging area holds in the page's place, where the kernel says that there is something.
+std::string diagnose_staged(const Tenant& tenant, std::uint64_t page) {
+  const auto& memory = memory_of(const_cast<Tenant&>(tenant).guest());
+  std::uint8_t bits = 0;
+  if (memory.pagemap().bits(memory.staged(page), 1, &bits) != 0 || (bits & os::kPresent) == 0) return "nothing";
+  PageImage words;
+  // Through the kernel: should the page go meanwhile, this fails or waits, but reads no zeros.
+  const int fd = ::open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+  const auto n =
+      ::pread(fd, words.data(), kPageSize, static_cast<off_t>(reinterpret_cast<std::uintptr_t>(memory.staged(page))));
+  ::close(fd);
+  if (n != static_cast<ssize_t>(kPageSize)) return "a page that cannot be read";
+  return ((bits & os::kZero) != 0 ? "the kernel's zero page: " : "") + diagnose(tenant, page, words);
 }
 
 void crashed(int signal, siginfo_t* info, void*) {
@@ -111,12 +126,16 @@ void set_report_heading(const std::string& heading) {
 std::string describe_page(const Tenant& tenant, std::uint64_t page) {
   auto& memory = memory_of(const_cast<Tenant&>(tenant).guest());
   const auto word = memory.table.load(page);
-  std::uint8_t bits = 0, staged = 0;
+  std::uint8_t bits = 0, staged = 0, scanned = 0;
   memory.pagemap().bits_from_pagemap(memory.at(page), 1, &bits);
+  memory.pagemap().bits(memory.at(page), 1, &scanned);
+  bits |= scanned & (os::kZero | os::kHuge);
   memory.pagemap().bits_from_pagemap(memory.staged(page), 1, &staged);
   const auto kernel = [](std::uint8_t b) {
-    return text("%s%s%s%s", (b & os::kPresent) != 0 ? "present" : "missing", (b & os::kWritten) != 0 ? " written" : "",
-                (b & os::kSwapped) != 0 ? " kernel-swapped" : "", (b & os::kMarker) != 0 ? " marker" : "");
+    return text("%s%s%s%s%s%s", (b & os::kPresent) != 0 ? "present" : "missing",
+                (b & os::kWritten) != 0 ? " written" : "", (b & os::kSwapped) != 0 ? " kernel-swapped" : "",
+                (b & os::kMarker) != 0 ? " marker" : "", (b & os::kZero) != 0 ? " zero-page" : "",
+                (b & os::kHuge) != 0 ? " huge" : "");
   };
   return text("guest \"%s\" (id %" PRIu64 "%s) page %" PRIu64 " of %" PRIu64
               " at %p: %s%s%s%s, slot %s, "
@@ -141,13 +160,15 @@ std::string describe_address(std::uintptr_t address) {
 
 void report_mismatch(const Mismatch& m) {
   const auto now = describe_page(m.tenant, m.page);  // before time passes
+  const auto staged = diagnose_staged(m.tenant, m.page);
   first_only();
   const auto& shadow = m.tenant.shadow(m.page);
   const auto right = shadow.content();
   std::fprintf(stderr, "\nMISMATCH  %s\n  %s\n  seen by thread %u in operation %" PRIu64 ", %s\n",
                known().heading.c_str(), now.c_str(), m.who.thread, m.who.number, to_string(m.who.op));
   std::fprintf(stderr, "  expected version %u kind %s patch %u; %s\n", right.version, to_string(right.kind),
-               right.patch, diagnose(m).c_str());
+               right.patch, diagnose(m.tenant, m.page, m.found).c_str());
+  std::fprintf(stderr, "  its place in the staging area holds %s\n", staged.c_str());
   std::size_t wrong = 0;
   for (std::size_t i = 0; i < kPageWords; ++i) wrong += m.found[i] != m.right[i] ? 1 : 0;
   std::fprintf(stderr,
