@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "region/guest_memory.h"
+#include "region/move_run.h"
 
 namespace vmm::region {
 namespace {
@@ -24,8 +25,8 @@ class MoveIsolator final : public Isolator {
     bool refused = false;
     int error = 0;
     for (std::uint64_t i = 0; i < count;) {
-      const auto done =
-          guest.staging_uffd().move(guest.staged(first + i), guest.at(first + i), (count - i) * kPageSize);
+      const auto done = move_run(guest.staging_uffd(), guest.pagemap(), guest.staged(first + i), guest.at(first + i),
+                                 (count - i) * kPageSize);
       const auto moved = done.bytes / kPageSize;
       for (std::uint64_t k = 0; k < moved; ++k) taken.set(i + k);
       i += moved;
@@ -49,8 +50,8 @@ class MoveIsolator final : public Isolator {
     error = 0;
     std::uint64_t given = 0;
     while (given < count) {
-      const auto done =
-          guest.uffd().move(guest.at(first + given), guest.staged(first + given), (count - given) * kPageSize);
+      const auto done = move_run(guest.uffd(), guest.pagemap(), guest.at(first + given), guest.staged(first + given),
+                                 (count - given) * kPageSize);
       given += done.bytes / kPageSize;
       if (done.error == 0) break;
       if (done.error == EEXIST && remove_marker(guest, first + given)) continue;

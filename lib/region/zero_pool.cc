@@ -4,6 +4,7 @@
 
 #include "region/credit.h"
 #include "region/guest_memory.h"
+#include "region/move_run.h"
 
 namespace vmm::region {
 namespace {
@@ -72,7 +73,8 @@ std::uint64_t ZeroPool::take(GuestMemory& guest, std::uint64_t first) noexcept {
     std::uint8_t ready = kReady;
     if (!states_[slot].compare_exchange_strong(ready, kTaken, std::memory_order_acq_rel)) continue;
     ready_.fetch_sub(1, std::memory_order_acq_rel);
-    const auto moved = guest.uffd().move(guest.at(first), at(slot), kHugePageSize).bytes / kPageSize;
+    const auto moved =
+        move_run(guest.uffd(), guest.pagemap(), guest.at(first), at(slot), kHugePageSize).bytes / kPageSize;
     bump(guest.counters.resident, moved);
     // What did not move goes back to the kernel, never to another guest.
     if (moved < kPagesPerHuge) os::drop_pages(at(slot), kHugePageSize);
