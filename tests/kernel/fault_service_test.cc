@@ -125,6 +125,7 @@ TEST_P(FaultServiceTest, GuestAtItsLimitWaitsAndOthersDoNot) {
     return written.load();
   }));
   waiter.join();
+  rig.evict(guest);
   EXPECT_EQ(guest.wrong(0, 16, 1), "");
 }
 
