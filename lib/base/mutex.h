@@ -44,8 +44,8 @@ class VMM_CAPABILITY("mutex") Mutex {
     mutex_.lock();
   }
   void unlock() VMM_RELEASE() {
+    rank_released(this);  // first: it aborts where another thread holds the mutex
     mutex_.unlock();
-    rank_released(this);
   }
 
  private:

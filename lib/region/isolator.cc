@@ -22,7 +22,6 @@ class MoveIsolator final : public Isolator {
   int take(GuestMemory& guest, std::uint64_t first, std::uint64_t count, TakenSet& taken) noexcept override {
     taken.reset();
     std::uint64_t busy = 0;
-    bool refused = false;
     int error = 0;
     for (std::uint64_t i = 0; i < count;) {
       const auto done = move_run(guest.staging_uffd(), guest.pagemap(), guest.staged(first + i), guest.at(first + i),
@@ -31,7 +30,6 @@ class MoveIsolator final : public Isolator {
       for (std::uint64_t k = 0; k < moved; ++k) taken.set(i + k);
       i += moved;
       if (done.error == 0) break;
-      refused = true;
       if (done.error == EINVAL || done.error == EPERM || done.error == ESRCH) {
         error = done.error;
         break;
@@ -41,7 +39,6 @@ class MoveIsolator final : public Isolator {
       if (done.error != ENOENT) ++busy;
       ++i;
     }
-    if (refused) believe_tables(guest, first, count, taken);
     bump(guest.counters.busy_pages, busy);
     return error;
   }
@@ -55,12 +52,6 @@ class MoveIsolator final : public Isolator {
       given += done.bytes / kPageSize;
       if (done.error == 0) break;
       if (done.error == EEXIST && remove_marker(guest, first + given)) continue;
-      // Moved although refused, see believe_tables().
-      if (!still_staged(guest, first + given)) {
-        guest.wake(first + given, 1);
-        ++given;
-        continue;
-      }
       // The staged page itself refuses to move (a reference from outside): its bytes do not.
       if (done.error == EBUSY || done.error == EAGAIN) {
         if (copy_back(guest, first + given) == 0) {
@@ -73,33 +64,6 @@ class MoveIsolator final : public Isolator {
       break;
     }
     return given;
-  }
-
- private:
-  static bool is_there(std::uint8_t bits) noexcept { return (bits & (os::kPresent | os::kSwapped)) != 0; }
-
-  // Bits of pages of either area, from whichever source answers. False: unknown.
-  static bool look(const GuestMemory& guest, const std::byte* start, std::uint64_t count, std::uint8_t* bits) noexcept {
-    for (int tries = 0; tries < 64; ++tries)
-      if (guest.pagemap().bits(start, count, bits) == 0 || guest.pagemap().bits_from_pagemap(start, count, bits) == 0)
-        return true;
-    return false;
-  }
-
-  // Adds to `taken` what left its place for staging by the kernel's page tables. A MOVE that was refused may have moved
-  // a page more than it says (seen on Linux 6.18 while the kernel swaps the same pages out): taking its word would
-  // leave those bytes behind and show zeros in their place. What is in both areas was not moved: mlockall fills staging.
-  static void believe_tables(const GuestMemory& guest, std::uint64_t first, std::uint64_t count,
-                             TakenSet& taken) noexcept {
-    std::array<std::uint8_t, kMostTaken> staged, place;
-    if (!look(guest, guest.staged(first), count, staged.data()) || !look(guest, guest.at(first), count, place.data()))
-      return;
-    for (std::uint64_t i = 0; i < count; ++i)
-      if (is_there(staged[i]) && !is_there(place[i])) taken.set(i);
-  }
-  static bool still_staged(const GuestMemory& guest, std::uint64_t page) noexcept {
-    std::uint8_t bits = 0;
-    return !look(guest, guest.staged(page), 1, &bits) || is_there(bits);
   }
 };
 

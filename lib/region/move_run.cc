@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 
 #include "vmm/units.h"
 
@@ -12,13 +11,16 @@ namespace {
 constexpr std::uint64_t kMost = kHugePageSize / kPageSize;
 using Bits = std::array<std::uint8_t, kMost>;
 
+// From whichever source answers. False: unknown.
 bool look(const os::Pagemap& pagemap, const std::byte* start, std::uint64_t pages, Bits& bits) noexcept {
-  for (int tries = 0; tries < 3; ++tries)
-    if (pagemap.bits_from_pagemap(start, pages, bits.data()) == 0) return true;
+  for (int tries = 0; tries < 64; ++tries)
+    if (pagemap.bits_from_pagemap(start, pages, bits.data()) == 0 || pagemap.bits(start, pages, bits.data()) == 0)
+      return true;
   return false;
 }
 
-// How many of the pages from the first on are at `to` and no longer at `from`.
+// How many of the pages from the first on are at `to` and no longer at `from`. What is in both was not moved:
+// mlockall fills staging by itself.
 std::uint64_t arrived(const os::Pagemap& pagemap, const std::byte* to, const std::byte* from,
                       std::uint64_t pages) noexcept {
   const auto here = [](std::uint8_t b) { return (b & (os::kPresent | os::kSwapped)) != 0; };
@@ -41,7 +43,7 @@ os::Progress move_run(const os::Userfaultfd& uffd, const os::Pagemap& pagemap, s
   for (;;) {
     const auto moved = uffd.move(to + done, from + done, bytes - done);
     done += moved.bytes;
-    if (moved.error != EEXIST && moved.error != ENOENT) return {done, moved.error};
+    if (moved.error == 0) return {done, 0};
     const auto unsaid = arrived(pagemap, to + done, from + done, (bytes - done) / kPageSize) * kPageSize;
     if (unsaid == 0) return {done, moved.error};
     // The kernel wakes for what it has counted only. A wake-up that fails is repeated: nobody else would.

@@ -1,9 +1,9 @@
 // move_run: UFFDIO_MOVE that says truly how many pages have moved.
 //
 // Linux 6.18 moves pages in batches and forgets to clear an EAGAIN of its own: when a page table entry changes under
-// the call (the processor notes an access), it moves the batch at the second try, does not count it, tries it a third
-// time and reports EEXIST, although all has moved. Who believes that leaves the bytes where nobody looks for them,
-// and answers the next fault with zeros. So where the call ends with EEXIST or ENOENT, the page tables decide.
+// the call (the processor notes an access, the kernel swaps), it moves the batch at the second try, does not count it,
+// tries it a third time and reports EEXIST, although all has moved. Who believes that leaves the bytes where nobody
+// looks for them, and answers the next fault with zeros. So where the call ends with an error, the page tables decide.
 // Thread-safety: any thread, fault threads included; allocates nothing.
 #pragma once
 
