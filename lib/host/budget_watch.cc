@@ -1,28 +1,16 @@
 #include "host/budget_watch.h"
 
 #include <algorithm>
-#include <array>
+
+#include "host/resident_count.h"
 
 namespace vmm::host {
 namespace {
 
-constexpr std::uint64_t kSlice = 4096;       // pages a scan: 16 MiB
 constexpr base::Nanos kLeast = std::chrono::milliseconds(50);
 constexpr int kShare = 100;                  // counting takes at most 1 / kShare of the time
 
 }  // namespace
-
-std::uint64_t BudgetWatch::count(const region::GuestMemory& guest) {
-  std::array<std::uint8_t, kSlice> bits;
-  std::uint64_t pages = 0;
-  for (std::uint64_t first = 0; first < guest.pages(); first += kSlice) {
-    const auto slice = std::min(kSlice, guest.pages() - first);
-    if (guest.pagemap().bits(guest.at(first), slice, bits.data()) != 0) return guest.pages();
-    pages += static_cast<std::uint64_t>(std::count_if(bits.begin(), bits.begin() + static_cast<std::ptrdiff_t>(slice),
-                                                      [](auto b) { return b != 0 && (b & os::kZero) == 0; }));
-  }
-  return pages;
-}
 
 std::uint64_t BudgetWatch::measure(const std::vector<region::GuestMemory*>& natives, base::Nanos now) {
   if (natives.empty()) {
@@ -38,7 +26,7 @@ std::uint64_t BudgetWatch::measure(const std::vector<region::GuestMemory*>& nati
     const auto begin = std::chrono::steady_clock::now();
     exact_ = 0;
     for (auto* guest : natives) {
-      const auto pages = count(*guest);
+      const auto pages = resident_count(*guest);
       guest->native_pages.store(pages, std::memory_order_relaxed);
       exact_ += pages;
     }

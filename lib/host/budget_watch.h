@@ -24,8 +24,6 @@ class BudgetWatch {
   void forget() noexcept { counted_ = false; }
 
  private:
-  static std::uint64_t count(const region::GuestMemory& guest);
-
   const os::ProcessMemory memory_;
   region::Credit& credit_;
   bool counted_ = false;

@@ -58,7 +58,8 @@ HostCore::HostCore(const HostOptions& options, Capabilities capabilities, const 
                    std::uint64_t budget, host::ForkGuard guard, os::ProcessMemory memory, os::Pagemap pagemap)
     : options_(options), capabilities_(std::move(capabilities)), topology_(topology), fork_guard_(std::move(guard)),
       pagemap_(std::move(pagemap)), move_(pagemap_.has_scan()), secret_(os::random_u64()),
-      credit_(budget / kPageSize), watch_(std::move(memory), credit_) {}
+      credit_(budget / kPageSize), watch_(std::move(memory), credit_),
+      group_watch_(options_.min_free) {}
 
 Result<std::shared_ptr<HostCore>> HostCore::create(const HostOptions& given, const topology::Topology& topology) {
   const auto options = with_defaults(given);

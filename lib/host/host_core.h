@@ -14,6 +14,7 @@
 #include "host/event_queue.h"
 #include "host/fork_guard.h"
 #include "host/guest_core.h"
+#include "host/group_watch.h"
 #include "host/node_runtime.h"
 #include "os/pagemap.h"
 #include "os/poller.h"
@@ -69,12 +70,19 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
       VMM_REQUIRES(control_);
   std::vector<std::shared_ptr<GuestCore>> guests() VMM_EXCLUDES(list_mutex_);
 
+  struct EnteredGuests {
+    std::vector<std::shared_ptr<GuestCore>> guests;
+    std::vector<region::GuestMemory*> memories;  // as guests
+    std::vector<std::unique_ptr<host::GatePass>> passes;
+  };
+  EnteredGuests enter_guests(bool managed);
+
   // The scheduler's thread, or who ticks.
   void run();
   base::Nanos look();
   base::Nanos watch(base::Nanos now);
   void round(base::Nanos now);
-  void watch_group();
+  void watch_group(base::Nanos now);
   void drain_notices();
   void check_fault_threads(base::Nanos now);
   void return_to_native(base::Nanos now);
@@ -111,7 +119,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   std::atomic<bool> watch_again_{true};
   base::Nanos next_round_{};
   base::Nanos next_group_look_{};
-  bool in_group_ = false;  // a control group limits the process's memory
+  host::GroupWatch group_watch_;
   std::optional<base::Nanos> plentiful_since_;
   struct Stall {
     std::uint64_t answered = 0, address = 0;

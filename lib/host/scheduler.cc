@@ -6,10 +6,8 @@
 
 #include "base/text.h"
 #include "host/host_core.h"
-#include "os/memory_limit.h"
 #include "os/poller.h"
 #include "policy/watch.h"
-#include "policy/withhold.h"
 #include "reclaim/swap_store.h"
 
 namespace vmm {
@@ -48,12 +46,12 @@ base::Nanos HostCore::look() {
   }
   drain_notices();
   events_.deliver();
-  if (in_group_ && now >= next_group_look_) {
-    watch_group();
+  if (group_watch_.limited() && now >= next_group_look_) {
+    watch_group(now);
     next_group_look_ = now + kGroupPeriod;
   }
   const auto wait = std::min<base::Nanos>(period, next_round_ - clock_.now());
-  return in_group_ ? std::min(wait, kGroupPeriod) : wait;
+  return group_watch_.limited() ? std::min(wait, kGroupPeriod) : wait;
 }
 
 Result<void> HostCore::tick(base::Nanos now) {
@@ -67,25 +65,28 @@ Result<void> HostCore::tick(base::Nanos now) {
   return {};
 }
 
+// The managed or the native guests that are not ending; they do not end meanwhile.
+HostCore::EnteredGuests HostCore::enter_guests(bool managed) {
+  EnteredGuests entered;
+  for (auto& guest : guests()) {
+    auto pass = std::make_unique<host::GatePass>(guest->gate());
+    if (!*pass || guest->memory().managed() != managed) continue;
+    entered.memories.push_back(&guest->memory());
+    entered.passes.push_back(std::move(pass));
+    entered.guests.push_back(std::move(guest));
+  }
+  return entered;
+}
+
 // Measures native guests and manages them when memory gets short. Returns the time to the next look.
 base::Nanos HostCore::watch(base::Nanos now) {
   if (watch_again_.exchange(false, std::memory_order_acq_rel)) watch_.forget();
-  const auto all = guests();
   const auto budget = credit_.budget() * kPageSize;
   const auto manage_at = policy::manage_below(budget, options_.min_free);
-  std::vector<GuestCore*> natives;
   {
-    std::vector<region::GuestMemory*> memories;
-    std::vector<std::unique_ptr<host::GatePass>> passes;
-    for (const auto& guest : all) {
-      auto pass = std::make_unique<host::GatePass>(guest->gate());
-      if (!*pass || guest->memory().managed()) continue;
-      natives.push_back(guest.get());
-      memories.push_back(&guest->memory());
-      passes.push_back(std::move(pass));
-    }
-    watch_.measure(memories, now);
-    if (natives.empty() || !managing_possible()) return options_.rebalance_period;
+    auto natives = enter_guests(false);
+    watch_.measure(natives.memories, now);
+    if (natives.guests.empty() || !managing_possible()) return options_.rebalance_period;
     const auto free = credit_.free() * kPageSize;
     if (free >= manage_at) {
       // Guests that could not fill the budget even if all were resident need no watch, only a count now and then.
@@ -93,40 +94,36 @@ base::Nanos HostCore::watch(base::Nanos now) {
       return harmless ? base::Nanos(options_.rebalance_period) : policy::watch_period(free, manage_at);
     }
     const auto reason = "free memory is " + base::bytes_text(free) + ", below " + base::bytes_text(manage_at);
-    for (auto* guest : natives)
+    for (const auto& guest : natives.guests)
       if (auto r = guest->manage(reason); !r)
         emit(EventKind::not_reclaimable, guest->name(), guest->options().memory, "userfaultfd", r.error().message());
     watch_.forget();
-    std::erase_if(memories, [](const auto* m) { return m->managed(); });
-    watch_.measure(memories, now);
+    std::erase_if(natives.memories, [](const auto* m) { return m->managed(); });
+    watch_.measure(natives.memories, now);
   }
   memory_wanted();
   return policy::watch_period(0, manage_at) * 10;
 }
 
 // Keeps out of the way of the kernel's killer when the control group has less room than the budget says.
-void HostCore::watch_group() {
-  const auto limit = os::memory_limit();
-  in_group_ = limit.cgroup != 0;
-  policy::GroupRoom room;
-  room.limit = limit.cgroup;
-  room.used = limit.cgroup_used - std::min(limit.cgroup_used, limit.cgroup_cache);
-  room.min_free = options_.min_free;
-  room.consumed = credit_.consumed() * kPageSize;
-  room.budget = credit_.budget() * kPageSize;
-  const auto withheld = policy::plan_withheld(room) / kPageSize;
+void HostCore::watch_group(base::Nanos now) {
+  const auto entered = enter_guests(true);
+  const auto withheld = group_watch_.measure(entered.memories, credit_, now);
   if (withheld == credit_.withheld()) return;
   // Said when it begins to matter, not at every page.
   const auto matters = credit_.budget() / 64;
-  if (credit_.withheld() < matters && withheld >= matters)
+  if (credit_.withheld() < matters && withheld >= matters) {
+    const auto& limit = group_watch_.limit();
     emit(EventKind::budget_withheld, "", withheld * kPageSize, "control group",
-         base::bytes_text(room.used) + " of " + base::bytes_text(room.limit) + " are used in " + limit.cgroup_source);
+         base::bytes_text(limit.cgroup_used) + " of " + base::bytes_text(limit.cgroup) + " are used in " +
+             limit.cgroup_source + ", " + base::bytes_text(limit.cgroup_cache) + " of them cache of files");
+  }
   credit_.withhold(withheld);
   memory_wanted();
 }
 
 void HostCore::round(base::Nanos now) {
-  watch_group();
+  watch_group(now);
   for (const auto& guest : guests()) {
     host::GatePass pass(guest->gate());
     if (!pass) continue;

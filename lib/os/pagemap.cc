@@ -31,14 +31,14 @@ std::uint8_t from_categories(std::uint64_t categories) noexcept {
 
 std::uint8_t from_pagemap(std::uint64_t entry) noexcept {
   const bool present = (entry >> 63) & 1, swapped = (entry >> 62) & 1, file = (entry >> 61) & 1;
-  const bool protected_ = (entry >> 57) & 1;
+  const bool protected_ = (entry >> 57) & 1, exclusive = (entry >> 56) & 1;
   // A marker shows as a swap entry with the write-protect bit. Its swap type is the last there is, SWP_PTE_MARKER
   // (include/linux/swapops.h); who lacks CAP_SYS_ADMIN sees no type.
   const std::uint64_t type = entry & 0x1f, offset = entry & ((1ULL << 55) - 1);
   if (!present && protected_ && (!swapped || offset == 0 || type == 0x1f)) return kMarker;
   if (!present && !swapped) return 0;
   return static_cast<std::uint8_t>((present ? kPresent : 0) | (swapped ? kSwapped : 0) | (protected_ ? 0 : kWritten) |
-                                   (file ? kFile : 0));
+                                   (file ? kFile : 0) | (present && !file && !exclusive ? kZero : 0));
 }
 
 }  // namespace

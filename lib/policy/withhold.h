@@ -14,6 +14,7 @@ struct GroupRoom {
   std::uint64_t used = 0;      // charged to it, without file cache that the kernel drops by itself
   double min_free = 0.06;      // half this share of the limit is kept free
   std::uint64_t consumed = 0;  // by guests, of the budget
+  std::uint64_t hollow = 0;    // part of it that is no memory yet but becomes some unasked: zero pages, by a write
   std::uint64_t budget = 0;
 };
 
@@ -24,7 +25,8 @@ constexpr std::uint64_t plan_withheld(const GroupRoom& r) noexcept {
   const auto keep = static_cast<std::uint64_t>(r.min_free * static_cast<double>(r.limit)) / 2;
   const auto room = r.used < r.limit ? r.limit - r.used : 0;
   const auto most = r.consumed + room;
-  const auto usable = most > keep ? most - keep : 0;
+  const auto not_for_growth = keep + r.hollow;
+  const auto usable = most > not_for_growth ? most - not_for_growth : 0;
   return usable < r.budget ? r.budget - usable : 0;
 }
 

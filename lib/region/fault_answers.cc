@@ -122,6 +122,7 @@ Outcome FaultService::fill(const Fault& fault, PageWord word) noexcept {
   for (auto page = run.first(); page < run.end(); ++page)
     table.unlock(page, page < filled ? run.word(page).with_state(PageState::resident) : run.word(page));
   guest.uncharge(run.end() - filled);
+  if (!fault.write) bump(guest.counters.zero_pages, filled - run.first());
   if (outcome == Outcome::done) {
     guest.warm(fault.page, 1);
     bump(guest.counters.fills);

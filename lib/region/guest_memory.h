@@ -55,6 +55,7 @@ struct GuestCounters {
   std::atomic<std::uint64_t> swapped_in{0};
   std::atomic<std::uint64_t> faults{0};
   std::atomic<std::uint64_t> fills{0};
+  std::atomic<std::uint64_t> zero_pages{0};  // ever filled with the kernel's zero page
   std::atomic<std::uint64_t> rescues{0};
   std::atomic<std::uint64_t> swap_ins{0};
   std::atomic<std::uint64_t> swap_errors{0};

@@ -52,6 +52,8 @@ class MemoryCgroup {
   }
   // Anonymous memory of the group's processes, in bytes.
   std::uint64_t anonymous() const { return field("memory.stat", v1_ ? "rss" : "anon"); }
+  // All that is charged to the group, in bytes.
+  std::uint64_t used() const { return number(v1_ ? "memory.usage_in_bytes" : "memory.current"); }
   std::uint64_t peak() const { return number(v1_ ? "memory.max_usage_in_bytes" : "memory.peak"); }
   std::uint64_t limit() const { return number(v1_ ? "memory.limit_in_bytes" : "memory.max"); }
 

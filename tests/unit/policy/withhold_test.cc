@@ -40,6 +40,13 @@ TEST(Withhold, WhatIsMissingIsTakenFromWhatGuestsHold) {
   EXPECT_EQ(r.budget - plan_withheld(r), 680 * MiB) << "30 MiB are to be free and 10 are";
 }
 
+TEST(Withhold, ZeroPagesOfGuestsKeepTheRoomThatWritingThemTakes) {
+  auto r = full_group();
+  r.used = 920 * MiB;
+  r.hollow = 20 * MiB;
+  EXPECT_EQ(r.budget - plan_withheld(r), (700 + 80 - 30 - 20) * MiB);
+}
+
 TEST(Withhold, AnOverfullGroupIsRelieved) {
   auto r = full_group();
   r.used = 1100 * MiB;
