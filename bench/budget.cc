@@ -135,8 +135,8 @@ int run_budget_load(int argc, char** argv) try {
     stop = true;
     for (auto& t : threads) t.join();
     for (const auto& guest : guests) {
-      out += guest.stats().swapped_out;
-      in += guest.stats().swapped_in;
+      out += guest.stats()->swapped_out;
+      in += guest.stats()->swapped_in;
     }
   }
   std::printf("done %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", touches.load(), out, in);

@@ -8,6 +8,7 @@
 #include "support/memory.h"
 #include "support/minimal_loop.h"
 #include "support/parked_guest.h"
+#include "support/processors.h"
 
 namespace vmm::bench {
 namespace {
@@ -19,8 +20,13 @@ constexpr double kBound = 1.25;
 
 enum class Access { read, write };
 
-// Touches pages of `ours` and of `peer`, blocks of each in turn, and times each touch by itself.
-Pair touch_singly(std::span<std::byte> ours, std::span<std::byte> peer, Access access, std::uint64_t seed) {
+const char* to_string(Access access) { return access == Access::write ? "write" : "read"; }
+
+// Touches pages of `ours` and of `peer`, blocks of each in turn, and times each touch by itself. `between` blocks the
+// threads behind get their turn.
+template <class Between>
+Pair touch_singly(std::span<std::byte> ours, std::span<std::byte> peer, Access access, std::uint64_t seed,
+                  Between between) {
   const auto order = shuffled(ours.size() / kPageSize, seed);
   Pair pair;
   for (std::size_t block = 0; block < kTouches; block += kBlock) {
@@ -38,6 +44,7 @@ Pair touch_singly(std::span<std::byte> ours, std::span<std::byte> peer, Access a
         samples.add(now_seconds() - begin);
       }
     }
+    between();
   }
   return pair;
 }
@@ -48,32 +55,31 @@ void add(Report& report, const std::string& name, const Pair& pair) {
                       pair.peer.median() * 1e6, pair.ours.quantile(0.99) * 1e6, pair.peer.quantile(0.99) * 1e6));
 }
 
-}  // namespace
-
-void compare_faults(const Settings& settings, Report& report) {
-  MinimalLoop loop(kGuest);
-  {
-    // Free memory is never far above what is to be kept free, so that each fault brings its own page and no other,
-    // and never below, so that nothing is reclaimed beside the measurement.
-    HostOptions options;
-    options.memory = 8 * kGuest;
-    options.min_free = 0.5;
-    options.swap_directory = settings.directory;
-    options.management = Management::at_creation;
-    auto host = make_host(options);
-    auto guest = make_guest(host, kGuest, Pages::small);
-    for (const auto access : {Access::write, Access::read}) {
-      const auto before = guest.stats().fills;
-      const auto pair = touch_singly(guest.memory(), loop.memory(), access, 3);
-      const auto fills = guest.stats().fills - before;
-      if (fills < kTouches * 9 / 10)
-        throw std::runtime_error(
-            text("only %llu of %zu touches were faults", static_cast<unsigned long long>(fills), kTouches));
-      add(report, std::string("zero fill, ") + (access == Access::write ? "write" : "read"), pair);
-      discard_all(guest);
-      loop.drop();
-    }
+void compare_fills(const Settings& settings, Report& report, MinimalLoop& loop, BoundThreads::Where where) {
+  // Free memory is never far above what is to be kept free, so that each fault brings its own page and no other,
+  // and never below, so that nothing is reclaimed beside the measurement.
+  HostOptions options;
+  options.memory = 8 * kGuest;
+  options.min_free = 0.5;
+  options.swap_directory = settings.directory;
+  options.management = Management::at_creation;
+  auto host = make_host(options);
+  auto guest = make_guest(host, kGuest, Pages::small);
+  const BoundThreads bound(where);
+  for (const auto access : {Access::write, Access::read}) {
+    const auto before = guest.stats()->fills;
+    const auto pair = touch_singly(guest.memory(), loop.memory(), access, 3, [] {});
+    const auto fills = guest.stats()->fills - before;
+    if (fills < kTouches * 9 / 10)
+      throw std::runtime_error(
+          text("only %llu of %zu touches were faults", static_cast<unsigned long long>(fills), kTouches));
+    add(report, std::string("zero fill, ") + to_string(access) + ", " + BoundThreads::name(where), pair);
+    discard_all(guest);
+    loop.drop();
   }
+}
+
+void compare_rescues(const Settings& settings, Report& report, MinimalLoop& loop, BoundThreads::Where where) {
   ParkedGuest guest(kGuest, settings.directory);
   for (const auto access : {Access::write, Access::read}) {
     fill_incompressible(guest.memory(), 1);
@@ -81,10 +87,21 @@ void compare_faults(const Settings& settings, Report& report) {
     if (parked < kGuest / kPageSize * 9 / 10)
       throw std::runtime_error(text("only %llu pages could be parked", static_cast<unsigned long long>(parked)));
     const auto before = guest.rescues();
-    const auto pair = touch_singly(guest.memory(), loop.memory(), access, 5);
+    const BoundThreads bound(where);
+    const auto pair = touch_singly(guest.memory(), loop.memory(), access, 5, [&] { guest.drop_leftovers(); });
     if (guest.rescues() - before < kTouches * 9 / 10) throw std::runtime_error("the touches were not rescues");
-    add(report, std::string("rescue, ") + (access == Access::write ? "write" : "read"), pair);
+    add(report, std::string("rescue, ") + to_string(access) + ", " + BoundThreads::name(where), pair);
     loop.drop();
+  }
+}
+
+}  // namespace
+
+void compare_faults(const Settings& settings, Report& report) {
+  MinimalLoop loop(kGuest);
+  for (const auto where : {BoundThreads::Where::same_processor, BoundThreads::Where::other_processor}) {
+    compare_fills(settings, report, loop, where);
+    compare_rescues(settings, report, loop, where);
   }
 }
 

@@ -40,7 +40,7 @@ void compare_managed(const Settings& settings, Report& report) {
     auto host = make_host(options);
     auto guest = make_guest(host, kGuest, pages);
     PlainMapping plain(kGuest, pages);
-    if (!guest.stats().managed) throw std::runtime_error("the guest is not managed");
+    if (!guest.stats()->managed) throw std::runtime_error("the guest is not managed");
     const std::string kind = std::string(" (") + to_string(pages) + ")";
 
     const auto in_order = first_touch(15, guest, plain, [](auto memory) { touch_all(memory); });

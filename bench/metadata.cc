@@ -28,7 +28,7 @@ void measure_metadata(const Settings& settings, Report& report) {
   const auto after = read_smaps();
   const auto own = after.rss - before.rss - read_smaps(guest.memory()).rss;
   const auto percent = [](std::uint64_t bytes) { return 100.0 * static_cast<double>(bytes) / kGuest; };
-  const auto stats = guest.stats();
+  const auto stats = *guest.stats();
   report.at_most("metadata by stats, % of guest memory", percent(stats.metadata), 0.5,
                  text("%llu KiB for 1 GiB", static_cast<unsigned long long>(stats.metadata / KiB)));
   report.at_most("metadata by smaps, % of guest memory", percent(own), 0.5,

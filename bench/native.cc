@@ -46,7 +46,7 @@ void compare_native(const Settings& settings, Report& report) {
       access.ours.add(accessed[0]);
       access.peer.add(accessed[1]);
     }
-    if (guest.stats().managed) throw std::runtime_error("the guest is managed, although its host has room");
+    if (guest.stats()->managed) throw std::runtime_error("the guest is managed, although its host has room");
     constexpr double kPages = kGuest / kPageSize;
     report.at_most("native first touch" + kind, touch.ratio(), kBound,
                    text("%.3f us a page, plain mmap %.3f", touch.ours.median() / kPages * 1e6,

@@ -9,6 +9,7 @@
 #include "support/measure.h"
 #include "support/memory.h"
 #include "support/minimal_loop.h"
+#include "support/processors.h"
 #include "support/raw_file.h"
 
 namespace vmm::bench {
@@ -73,9 +74,9 @@ SwapFigures measure(const Settings& settings, Pages pages, RawFile& raw, PlainMa
         in[1] = raw.read_all(buffer.memory(), kReadDepth);
     double kernel_out = 0, kernel_in = 0;
     if (kernel_swap != nullptr) {
-      fill_incompressible(kernel->memory(), round);
+      kernel_swap->charged([&] { fill_incompressible(kernel->memory(), round); });
       kernel_out = seconds([&] { kernel_swap->push_out(kernel->memory()); });
-      settle();
+      kernel_swap->empty_cache();
       kernel_in = bring_in(kernel->memory(), round);
     }
     if (i < 0) continue;
@@ -144,6 +145,7 @@ void compare_random_swap_in(const Settings& settings, Report& report) {
   fill_incompressible(guest.memory(), 1);
   push_out(guest);
   const auto order = shuffled(kGuest / kPageSize, 17);
+  const BoundThreads threads(BoundThreads::Where::same_processor);
   Samples ours, reads, faults;
   const auto timed = [](Samples& samples, auto&& work) {
     const double begin = now_seconds();

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <stdexcept>
 #include <vector>
 
@@ -19,6 +20,9 @@ KernelSwap::KernelSwap(const std::string& program, const std::string& directory,
     : path_(directory + "/vmm-bench-swap." + std::to_string(::getpid())),
       guardian_({program, "--swap-guardian", path_}) {
   if (::geteuid() != 0) throw std::runtime_error("swapon needs root");
+  std::string no_group;
+  group_ = MemoryCgroup::create(no_group);
+  if (!group_) throw std::runtime_error(no_group);
   const auto failed = [&](const std::string& reason) { return std::runtime_error(reason + " " + path_); };
   const int fd = ::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (fd < 0) throw failed(std::string("open: ") + std::strerror(errno));
@@ -44,15 +48,24 @@ int KernelSwap::guard(const char* path) noexcept {
   return 0;
 }
 
-std::uint64_t KernelSwap::push_out(std::span<std::byte> memory) {
-  std::uint64_t stayed = memory.size();
+void KernelSwap::push_out(std::span<std::byte> memory) const {
   constexpr std::uint64_t kFew = 256 * KiB;
   // A page whose write is under way is taken by a later call.
-  for (int i = 0; i < 20 && stayed > kFew; ++i) {
-    ::madvise(memory.data(), memory.size(), MADV_PAGEOUT);
-    stayed = read_smaps(memory).rss;
-  }
-  return stayed;
+  for (int i = 0; i < 20 && read_smaps(memory).rss > kFew; ++i) ::madvise(memory.data(), memory.size(), MADV_PAGEOUT);
+}
+
+void KernelSwap::empty_cache() const {
+  constexpr std::uint64_t kFew = 8 * MiB;
+  const auto cached = [] {
+    std::ifstream file("/proc/meminfo");
+    std::string key;
+    for (std::uint64_t kib = 0; file >> key;)
+      if (key == "SwapCached:" && file >> kib) return kib * KiB;
+    return std::uint64_t{0};
+  };
+  for (int i = 0; i < 20 && cached() > kFew; ++i)
+    if (!group_->reclaim_all()) break;
+  if (cached() > kFew) throw std::runtime_error("the kernel keeps what it has swapped out in its swap cache");
 }
 
 }  // namespace vmm::bench

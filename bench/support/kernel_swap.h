@@ -8,10 +8,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 
 #include "support/child.h"
+#include "support/memory_cgroup.h"
 
 namespace vmm::bench {
 
@@ -20,14 +22,25 @@ class KernelSwap {
   // Makes and enables the file, as root only. `program` is this program. Throws std::runtime_error.
   KernelSwap(const std::string& program, const std::string& directory, std::uint64_t bytes);
 
-  // Writes all pages of the mapping to swap and takes them out of memory. Returns the bytes that stayed.
-  std::uint64_t push_out(std::span<std::byte> memory);
+  // Does `fill` in a control group of its own, to which all that it touches is charged.
+  template <class Fill>
+  void charged(Fill&& fill) const {
+    group_->enter();
+    fill();
+    group_->leave();
+  }
+  // Writes all pages of the mapping to swap. They may still be in memory, in the swap cache.
+  void push_out(std::span<std::byte> memory) const;
+  // Takes what was charged() out of the swap cache too, where reading it back would be no reading at all. Throws
+  // std::runtime_error if it stays.
+  void empty_cache() const;
 
   // What the guardian runs: waits for the end of its standard input, then cleans up.
   static int guard(const char* path) noexcept;
 
  private:
   std::string path_;
+  std::unique_ptr<MemoryCgroup> group_;
   Child guardian_;  // its end is waited for
 };
 

@@ -60,6 +60,19 @@ MemoryCgroup::~MemoryCgroup() {
 
 void MemoryCgroup::enter() const { std::ofstream(path_ + "/cgroup.procs") << ::getpid() << std::flush; }
 
+void MemoryCgroup::leave() const {
+  std::ofstream(std::filesystem::path(path_).parent_path() / "cgroup.procs") << ::getpid() << std::flush;
+}
+
+bool MemoryCgroup::reclaim_all() const {
+  // Version 1 has a button for it; version 2, from Linux 5.19, is told how much.
+  if (std::ofstream button(path_ + "/memory.force_empty"); button) return static_cast<bool>(button << 0 << std::flush);
+  std::ofstream amount(path_ + "/memory.reclaim");
+  // An error says that not all of it could be reclaimed.
+  amount << usage() << std::flush;
+  return std::filesystem::exists(path_ + "/memory.reclaim");
+}
+
 std::uint64_t MemoryCgroup::usage() const {
   const auto value = read_number(path_ + "/memory.current");
   return value != 0 ? value : read_number(path_ + "/memory.usage_in_bytes");

@@ -22,6 +22,10 @@ class MemoryCgroup {
   const std::string& path() const noexcept { return path_; }
   // Moves this process into it; what it has touched before stays charged elsewhere.
   void enter() const;
+  // Moves this process into the group above.
+  void leave() const;
+  // Has the kernel reclaim all that is charged to it. False: it does not know how.
+  bool reclaim_all() const;
   // Bytes, kernel memory included; 0 = cannot be read.
   std::uint64_t usage() const;
   // Greatest usage since the group was made.

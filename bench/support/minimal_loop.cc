@@ -1,6 +1,7 @@
 #include "support/minimal_loop.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -30,6 +31,7 @@ MinimalLoop::MinimalLoop(std::uint64_t bytes) : bytes_(bytes), memory_(bytes + k
   if (::ioctl(fd_, UFFDIO_REGISTER, &range) != 0) fail("UFFDIO_REGISTER");
   page_.fill(std::byte{7});
   thread_ = std::thread([this] { run(); });
+  ::pthread_setname_np(thread_.native_handle(), kThreadName);
 }
 
 MinimalLoop::~MinimalLoop() {

@@ -17,6 +17,8 @@ namespace vmm::bench {
 
 class MinimalLoop {
  public:
+  static constexpr const char* kThreadName = "minimal-loop";
+
   // Throws std::runtime_error with the reason.
   explicit MinimalLoop(std::uint64_t bytes);
   ~MinimalLoop();

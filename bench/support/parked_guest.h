@@ -8,6 +8,7 @@
 #include <string>
 
 #include "os/pagemap.h"
+#include "reclaim/drop_leftovers.h"
 #include "reclaim/evictor.h"
 #include "reclaim/swap_in.h"
 #include "region/fault_service.h"
@@ -26,6 +27,8 @@ class ParkedGuest {
   std::span<std::byte> memory() const noexcept { return {guest_->base(), guest_->pages() * kPageSize}; }
   // Parks every page that is in place. Returns how many pages are in staging then.
   std::uint64_t park_all();
+  // What the worker of a host does behind rescues.
+  void drop_leftovers() { reclaim::drop_leftovers(*guest_); }
   std::uint64_t rescues() const noexcept { return guest_->counters.rescues.load(); }
 
  private:

@@ -26,9 +26,9 @@ int main() {
     wrong += std::memcmp(&memory[offset], &offset, sizeof(offset)) != 0;
 
   const auto mib = [](std::uint64_t bytes) { return static_cast<unsigned>(bytes / vmm::MiB); };
-  const vmm::GuestStats stats = guest->stats();
+  const vmm::GuestStats stats = *guest->stats();
   std::printf("%u MiB of guest in a host of %u MiB: %u MiB resident, %u MiB swapped\n", mib(stats.memory),
-              mib(host->stats().memory), mib(stats.resident), mib(stats.swapped));
+              mib(host->stats()->memory), mib(stats.resident), mib(stats.swapped));
   std::printf("%u MiB went out, %u MiB came in, %s\n", mib(stats.swapped_out), mib(stats.swapped_in),
               wrong == 0 ? "every word is as written" : "words are wrong");
   return wrong == 0 ? 0 : 1;

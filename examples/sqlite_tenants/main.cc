@@ -94,7 +94,7 @@ void watch(const Options& options, const vmm::Host& host, const Tenants& tenants
     if (!loading && deadline == Clock::time_point::max()) deadline = now + std::chrono::seconds(options.seconds);
     if (now >= deadline) g_stop.store(true, std::memory_order_relaxed);
     if (ended || now >= next_table) {
-      const auto stats = host.stats();
+      const auto stats = *host.stats();
       const char* doing = loading ? "loading" : any(Phase::running) ? "running" : ended ? "done" : "checking";
       const auto title =
           format("%s, %.0f s (%s level, swap by %s)", doing, std::chrono::duration<double>(now - started).count(),

@@ -106,7 +106,7 @@ void Tenant::work() {
 
 TenantView Tenant::look() const {
   return {phase_.load(std::memory_order_acquire), transactions_.load(std::memory_order_relaxed), vfs_->size(),
-          guest_.stats()};
+          guest_.stats().value()};
 }
 
 bool Tenant::ended() const noexcept {

@@ -100,8 +100,9 @@ class VMM_API Guest {
   // memory or buffers run out. Errors: EINVAL (range), Errc::inert_handle.
   Result<void> prefetch(std::uint64_t offset, std::uint64_t bytes);
 
-  // Cheap: takes no lock of the fault path. An inert handle, or no memory to tell it with, gives zeros.
-  GuestStats stats() const;
+  // Cheap: takes no lock of the fault path. Errors: Errc::inert_handle, Errc::forked_child, ENOMEM (none to tell it
+  // with).
+  Result<GuestStats> stats() const;
 
   explicit operator bool() const noexcept { return core_ != nullptr; }
 

@@ -41,13 +41,14 @@ class VMM_API Host {
   // Called for every event, on the scheduler thread (with Scheduler::manual: in tick()). The callback may
   // use guests and hosts and end guests; it may not end a host, throw, or block for long. Replaces the former callback, and
   // returns when the former is no longer running; not to be called from inside the callback.
-  void on_event(std::function<void(const Event&)> callback);
+  // Errors: Errc::inert_handle, Errc::forked_child.
+  Result<void> on_event(std::function<void(const Event&)> callback);
 
   // One step of the scheduler at time `now` (monotonic). Only with Scheduler::manual, else EINVAL.
   Result<void> tick(std::chrono::nanoseconds now);
 
-  // All zeros when there is no memory to tell it with.
-  HostStats stats() const;
+  // Errors: Errc::inert_handle, Errc::forked_child, ENOMEM (none to tell it with).
+  Result<HostStats> stats() const;
   const Capabilities& capabilities() const noexcept;
 
   explicit operator bool() const noexcept { return core_ != nullptr; }

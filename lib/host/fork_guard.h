@@ -3,6 +3,9 @@
 // Thread-safety: in_child() may be called from any thread; it reads one byte.
 #pragma once
 
+#include <cstddef>
+#include <memory>
+#include <new>
 #include <utility>
 
 #include "base/error.h"
@@ -29,5 +32,12 @@ class ForkGuard {
  private:
   os::Mapping page_;
 };
+
+// Lets go of a share in a child without ending what it holds, which is the parent's. Needs no memory.
+template <class T>
+void abandon(std::shared_ptr<T>& share) noexcept {
+  alignas(std::shared_ptr<T>) thread_local std::byte place[sizeof(std::shared_ptr<T>)];
+  new (place) std::shared_ptr<T>(std::move(share));  // never destroyed
+}
 
 }  // namespace vmm::host

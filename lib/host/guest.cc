@@ -54,8 +54,7 @@ Guest& Guest::operator=(Guest&& other) noexcept {
 Guest::~Guest() {
   if (core_ == nullptr) return;
   if (core_->host().in_child()) {
-    // What it holds is the parent's: leave it all alone.
-    new (std::nothrow) std::shared_ptr<GuestCore>(std::move(core_));
+    host::abandon(core_);
     return;
   }
   core_->host().end_guest(*core_);
@@ -95,13 +94,9 @@ Result<void> Guest::prefetch(std::uint64_t offset, std::uint64_t bytes) {
   return host::guarded("prefetch", [&] { return core_->prefetch(offset, bytes); });
 }
 
-GuestStats Guest::stats() const {
-  if (core_ == nullptr) return {};
-  try {
-    return core_->stats();
-  } catch (const std::bad_alloc&) {
-    return {};
-  }
+Result<GuestStats> Guest::stats() const {
+  if (core_ == nullptr) return inert("stats");
+  return host::guarded("stats", [&] { return core_->stats(); });
 }
 
 }  // namespace vmm

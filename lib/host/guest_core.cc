@@ -181,10 +181,10 @@ Result<void> GuestCore::manage(const std::string& reason) {
   return {};
 }
 
-GuestStats GuestCore::stats() {
-  GuestStats s;
+Result<GuestStats> GuestCore::stats() {
   GatePass pass(gate_);
-  if (!pass || host_->in_child()) return s;
+  if (auto error = refused("stats", pass)) return tl::unexpected(std::move(*error));
+  GuestStats s;
   const auto& m = *memory_;
   const auto& c = m.counters;
   const auto load = [](const std::atomic<std::uint64_t>& a) { return a.load(std::memory_order_relaxed); };

@@ -35,7 +35,7 @@ class GuestCore : public std::enable_shared_from_this<GuestCore> {
   Result<std::uint64_t> reclaim(std::uint64_t bytes);
   Result<std::uint64_t> restore();
   Result<void> prefetch(std::uint64_t offset, std::uint64_t bytes);
-  GuestStats stats();
+  Result<GuestStats> stats();
   std::span<std::byte> span() noexcept;
 
   // Registers the guest with userfaultfd. Says so by an event with `reason`.

@@ -41,7 +41,7 @@ Host& Host::operator=(Host&& other) noexcept {
 Host::~Host() {
   if (core_ == nullptr) return;
   if (core_->in_child()) {
-    new (std::nothrow) std::shared_ptr<HostCore>(std::move(core_));
+    host::abandon(core_);
     return;
   }
   core_->shut_down();
@@ -56,8 +56,9 @@ Result<Guest> Host::create_guest(const GuestOptions& options) {
   });
 }
 
-void Host::on_event(std::function<void(const Event&)> callback) {
-  if (core_ != nullptr && !core_->in_child()) core_->set_callback(std::move(callback));
+Result<void> Host::on_event(std::function<void(const Event&)> callback) {
+  if (core_ == nullptr) return inert("on_event");
+  return host::guarded("on_event", [&] { return core_->set_callback(std::move(callback)); });
 }
 
 Result<void> Host::tick(std::chrono::nanoseconds now) {
@@ -65,13 +66,9 @@ Result<void> Host::tick(std::chrono::nanoseconds now) {
   return host::guarded("tick", [&] { return core_->tick(now); });
 }
 
-HostStats Host::stats() const {
-  if (core_ == nullptr || core_->in_child()) return {};
-  try {
-    return core_->stats();
-  } catch (const std::bad_alloc&) {
-    return {};
-  }
+Result<HostStats> Host::stats() const {
+  if (core_ == nullptr) return inert("stats");
+  return host::guarded("stats", [&] { return core_->stats(); });
 }
 
 const Capabilities& Host::capabilities() const noexcept {

@@ -341,25 +341,6 @@ std::uint64_t HostCore::pinnable(const GuestCore& guest) {
   return std::min({own, above(credit_.budget() / 2, others), unreserved + guest.options().reservation / kPageSize});
 }
 
-HostStats HostCore::stats() {
-  HostStats s;
-  s.memory = credit_.budget() * kPageSize;
-  s.consumed = credit_.consumed() * kPageSize;
-  s.free = credit_.free() * kPageSize;
-  s.overhead = overhead_pages_ * kPageSize;
-  s.reserved = reserved_;
-  for (const auto& guest : guests()) {
-    s.guests.push_back(guest->stats());
-    s.swapped += s.guests.back().swapped;
-  }
-  for (const auto& node : nodes_) s.nodes.push_back(node->node.id);
-  s.capability_level = move_ ? to_string(capabilities_.level)
-                             : (managing_possible() ? to_string(CapabilityLevel::baseline) : "none");
-  if (!nodes_.empty())
-    s.swap_io = nodes_.front()->worker->backend() == os::AsyncIo::Backend::io_uring ? "io_uring" : "threads";
-  return s;
-}
-
 void HostCore::credit_returned() noexcept {
   for (const auto& node : nodes_) node->faults->bell().ring();
 }
@@ -379,9 +360,15 @@ void HostCore::emit(EventKind kind, const std::string& guest, std::uint64_t byte
   bell_.ring();
 }
 
-void HostCore::set_callback(std::function<void(const Event&)> callback) {
+tl::unexpected<Error> HostCore::forked(const char* verb) {
+  return base::fail(Errc::forked_child, verb, "use the host in the process that made it");
+}
+
+Result<void> HostCore::set_callback(std::function<void(const Event&)> callback) {
+  if (in_child()) return forked("on_event");
   events_.set_callback(std::move(callback));
   bell_.ring();
+  return {};
 }
 
 void HostCore::watch_again() noexcept {

@@ -37,9 +37,9 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
 
   Result<std::shared_ptr<GuestCore>> create_guest(const GuestOptions& options);
   void end_guest(GuestCore& guest) noexcept;
-  void set_callback(std::function<void(const Event&)> callback);
+  Result<void> set_callback(std::function<void(const Event&)> callback);
   Result<void> tick(base::Nanos now);
-  HostStats stats();
+  Result<HostStats> stats();
 
   void credit_returned() noexcept override;
   void memory_wanted() noexcept override;
@@ -47,6 +47,8 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
 
   void emit(EventKind kind, const std::string& guest, std::uint64_t bytes, std::string mechanism, std::string reason);
   bool in_child() const noexcept { return fork_guard_.in_child(); }
+  // The error of `verb` in a fork's child.
+  static tl::unexpected<Error> forked(const char* verb);
   const Capabilities& capabilities() const noexcept { return capabilities_; }
   const HostOptions& options() const noexcept { return options_; }
   region::Credit& credit() noexcept { return credit_; }

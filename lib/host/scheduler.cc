@@ -55,7 +55,7 @@ base::Nanos HostCore::look() {
 }
 
 Result<void> HostCore::tick(base::Nanos now) {
-  if (in_child()) return base::fail(Errc::forked_child, "tick", "use the host in the process that made it");
+  if (in_child()) return forked("tick");
   if (options_.scheduler != Scheduler::manual)
     return base::invalid("tick with HostOptions::scheduler = automatic", "create the host with Scheduler::manual");
   watch(now);

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "reclaim/drop_leftovers.h"
 #include "region/isolator.h"
 #include "region/mend.h"
 
@@ -47,8 +48,9 @@ Result<std::unique_ptr<Worker>> Worker::create(const WorkerOptions& options, reg
   auto bell = os::Doorbell::create();
   if (!bell) return tl::unexpected(bell.error());
   w->bell_ = std::move(*bell);
-  for (const auto& [fd, tag] : {std::pair{w->bell_.fd(), kBellTag}, std::pair{w->out_->event_fd(), kWritesTag}})
-    if (const int e = w->poller_.add(fd, tag)) return base::fail_errno(e, "epoll_ctl of a worker");
+  int error = w->poller_.add(w->bell_.fd(), kBellTag);
+  if (error == 0) error = w->poller_.add(w->out_->event_fds(), kWritesTag);
+  if (error != 0) return base::fail_errno(error, "epoll_ctl of a worker");
   auto* self = w.get();
   auto thread = os::Thread::start("vmm-work/" + std::to_string(options.node), [self] { self->run(); });
   if (!thread) return tl::unexpected(thread.error());
@@ -148,6 +150,7 @@ void Worker::run() {
 // Does what there is to do now. Returns the milliseconds to the next look, -1: when somebody rings.
 int Worker::look() {
   out_->finish(false, clock_.now());
+  for (auto& member : members_) reclaim::drop_leftovers(member.evictor->guest());
   const bool requests = serve_requests();
   const bool pressure = relieve_pressure();
   const bool zeros = zero_ahead();
@@ -196,6 +199,7 @@ bool Worker::serve(Request& request) {
     case Request::kReclaim: return member == nullptr || reclaim_slice(request);
     case Request::kUnmanage: {
       out_->finish(true, clock_.now());
+      reclaim::drop_leftovers(*request.guest);
       base::MutexLock control(request.guest->control);
       request.result = request.guest->unmanage();
       return true;

@@ -5,6 +5,7 @@
 // Fault threads may use it: after create() nothing is allocated or logged, and no lock is held over a syscall.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -57,10 +58,12 @@ class AsyncIo {
   // returns 0 only if nothing is in flight (or `out` is empty).
   virtual std::size_t reap(std::span<IoCompletion> out, bool wait) noexcept = 0;
 
-  // An eventfd for epoll (EPOLLIN, level-triggered): readable while there are completions, now and then
-  // also when there are none. Only reap() makes it unreadable. Do not read it.
-  // With io_uring an epoll_wait of the owner may return EINTR although no signal came: go on.
-  virtual int event_fd() const noexcept = 0;
+  // Descriptors for epoll (EPOLLIN, level-triggered), -1 = none: one is readable while there are completions, now and
+  // then also when there are none. Only reap() makes them unreadable. Do not read them.
+  // With io_uring an epoll_wait of the owner may return EINTR although no signal came: that is a completion most of
+  // the time, and reap() costs no system call.
+  using EventFds = std::array<int, 2>;
+  virtual EventFds event_fds() const noexcept = 0;
 
   // Queued, started, and completed but not yet reaped.
   virtual unsigned in_flight() const noexcept = 0;

@@ -84,7 +84,7 @@ class ThreadIo final : public AsyncIo {
     return count;
   }
 
-  int event_fd() const noexcept override { return pool_->bell.fd(); }
+  EventFds event_fds() const noexcept override { return {pool_->bell.fd(), -1}; }
   unsigned in_flight() const noexcept override { return in_flight_; }
   Backend backend() const noexcept override { return Backend::threads; }
 

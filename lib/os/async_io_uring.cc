@@ -72,22 +72,20 @@ class UringIo final : public AsyncIo {
 
   std::size_t reap(std::span<IoCompletion> out, bool wait) noexcept override {
     if (wait) flush();
-    // Cleared before the look: what completes after the look rings again.
-    bell_.clear();
-    if (out.empty()) {
-      if (finished() > 0) bell_.ring();
-      return 0;
-    }
     std::size_t count = take(out);
-    while (count == 0 && wait && in_flight_ > 0) {
+    while (count == 0 && wait && in_flight_ > 0 && !out.empty()) {
       wait_for_completion();
       count = take(out);
     }
-    if (count == out.size() && finished() > 0) bell_.ring();
+    if (rung_ && refused_count_ == 0) {
+      bell_.clear();
+      rung_ = false;
+    }
     return count;
   }
 
-  int event_fd() const noexcept override { return bell_.fd(); }
+  // The ring itself: an eventfd registered with it would have to be read at each completion.
+  EventFds event_fds() const noexcept override { return {ring_.ring_fd, bell_.fd()}; }
   unsigned in_flight() const noexcept override { return in_flight_; }
   Backend backend() const noexcept override { return Backend::io_uring; }
 
@@ -96,9 +94,6 @@ class UringIo final : public AsyncIo {
     std::uint64_t tag;
     IoOp op;
   };
-
-  // Completions that can be had at once.
-  std::size_t finished() const noexcept { return refused_count_ + ::io_uring_cq_ready(&ring_); }
 
   std::uint64_t free_slot(std::uint64_t slot) noexcept {
     free_[free_count_++] = static_cast<std::uint16_t>(slot);
@@ -115,6 +110,7 @@ class UringIo final : public AsyncIo {
     sq.sqe_head = sq.sqe_tail = accepted;
     io_uring_smp_store_release(sq.ktail, accepted);
     bell_.ring();
+    rung_ = true;
   }
 
   std::size_t take(std::span<IoCompletion> out) noexcept {
@@ -152,7 +148,8 @@ class UringIo final : public AsyncIo {
   const unsigned depth_;
   const pid_t creator_;
   io_uring ring_;
-  Doorbell bell_;  // registered with the ring: the kernel rings it with each completion
+  Doorbell bell_;  // rings while there are refused requests
+  bool rung_ = false;
   unsigned in_flight_ = 0;
   std::array<Slot, kMaxDepth> slots_;          // of requests queued or started; index = user_data
   std::array<std::uint16_t, kMaxDepth> free_;  // stack of the slots not in use
@@ -182,11 +179,6 @@ Result<std::unique_ptr<AsyncIo>> create_uring_io(unsigned depth) {
   io_uring ring{};
   if (call(Call::uring_setup, [&] { return as_call(::io_uring_queue_init(depth, &ring, 0)); }) < 0)
     return setup_failed(errno, "io_uring_setup");
-  if (call(Call::uring_setup, [&] { return as_call(::io_uring_register_eventfd(&ring, bell->fd())); }) < 0) {
-    const int error = errno;
-    ::io_uring_queue_exit(&ring);
-    return setup_failed(error, "io_uring_register(eventfd)");
-  }
   std::unique_ptr<AsyncIo> io(new (std::nothrow) UringIo(depth, ring, std::move(*bell)));
   if (!io) {
     ::io_uring_queue_exit(&ring);

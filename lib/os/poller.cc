@@ -46,6 +46,12 @@ int Poller::add(int fd, std::uint64_t tag) const noexcept {
   return call(Call::epoll_ctl, [&] { return ::epoll_ctl(fd_.get(), EPOLL_CTL_ADD, fd, &event); }) == 0 ? 0 : errno;
 }
 
+int Poller::add(std::span<const int> fds, std::uint64_t tag) const noexcept {
+  for (const int fd : fds)
+    if (const int e = fd < 0 ? 0 : add(fd, tag)) return e;
+  return 0;
+}
+
 int Poller::remove(int fd) const noexcept {
   return ::epoll_ctl(fd_.get(), EPOLL_CTL_DEL, fd, nullptr) == 0 ? 0 : errno;
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "os/file.h"
 #include "vmm/result.h"
@@ -31,6 +32,8 @@ class Poller {
   static Result<Poller> create();
   // `tag` comes back from wait() when fd is readable. Returns an errno.
   int add(int fd, std::uint64_t tag) const noexcept;
+  // Each of `fds` that is not -1.
+  int add(std::span<const int> fds, std::uint64_t tag) const noexcept;
   int remove(int fd) const noexcept;
   // Waits for at most `timeout_ms` (-1 = for ever). Returns how many tags were stored, 0 on time-out or signal.
   int wait(std::uint64_t* tags, int most, int timeout_ms) const noexcept;

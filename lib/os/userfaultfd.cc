@@ -86,7 +86,7 @@ Result<Userfaultfd> Userfaultfd::open(UffdFeatures wanted) {
   u.fd_ = FileDescriptor(fd);
   uffdio_api api{};
   api.api = UFFD_API;
-  api.features = UFFD_FEATURE_PAGEFAULT_FLAG_WP;
+  api.features = UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_THREAD_ID;
   if (wanted.move) api.features |= UFFD_FEATURE_MOVE;
   if (wanted.wp_async) api.features |= UFFD_FEATURE_WP_ASYNC;
   if (wanted.poison) api.features |= UFFD_FEATURE_POISON;
@@ -174,7 +174,8 @@ int Userfaultfd::read(FaultEvent* events, int most) const noexcept {
     const auto& m = messages[static_cast<std::size_t>(i)];
     const auto flags = m.arg.pagefault.flags;
     events[i] = {m.arg.pagefault.address & ~(kPageSize - 1), (flags & UFFD_PAGEFAULT_FLAG_WRITE) != 0,
-                 (flags & UFFD_PAGEFAULT_FLAG_WP) != 0, m.event != UFFD_EVENT_PAGEFAULT};
+                 (flags & UFFD_PAGEFAULT_FLAG_WP) != 0, m.event != UFFD_EVENT_PAGEFAULT,
+                 static_cast<int>(m.arg.pagefault.feat.ptid)};
   }
   return count;
 }

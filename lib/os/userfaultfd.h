@@ -17,6 +17,7 @@ struct FaultEvent {
   bool write;             // the access was a write
   bool write_protected;   // the page is there, but protected
   bool other;             // an event of another kind, which nobody asked for
+  int thread;             // kernel id of the thread that waits
 };
 
 // What an operation did: `bytes` from the start of the range are done, `error` (an errno) stopped it, 0 = all.

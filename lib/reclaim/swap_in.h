@@ -37,7 +37,7 @@ class SwapIn final : public region::PageSource {
                         bool demand) noexcept override;
   void touched(region::GuestMemory& guest, std::uint64_t page) noexcept override;
   bool pump(region::GuestMemory& guest, std::uint64_t& next, std::uint64_t end) noexcept override;
-  int event_fd() const noexcept override { return io_->event_fd(); }
+  std::array<int, 2> event_fds() const noexcept override { return io_->event_fds(); }
   bool reap() noexcept override;
   void flush() noexcept override;
   unsigned in_flight(const region::GuestMemory& guest) const noexcept override;

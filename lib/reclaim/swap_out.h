@@ -39,7 +39,7 @@ class SwapOut {
   void finish(bool wait, base::Nanos now);
   // Pages whose writes are in flight.
   std::uint64_t pages_in_flight() const noexcept { return in_flight_pages_; }
-  int event_fd() const noexcept { return io_->event_fd(); }
+  os::AsyncIo::EventFds event_fds() const noexcept { return io_->event_fds(); }
   os::AsyncIo::Backend backend() const noexcept { return io_->backend(); }
 
  private:

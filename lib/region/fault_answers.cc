@@ -10,6 +10,7 @@ namespace vmm::region {
 namespace {
 
 constexpr std::uint64_t kPagesPerHuge = kHugePageSize / kPageSize;
+constexpr int kMostHugeAhead = 3;
 
 base::Nanos now() noexcept { return std::chrono::steady_clock::now().time_since_epoch(); }
 
@@ -74,16 +75,25 @@ Outcome FaultService::fill(const Fault& fault, PageWord word) noexcept {
   const bool roomy = credit_.free() > options_.roomy_free_pages;
   if (fault.write && roomy && guest.options().large_pages && zero_pool_ != nullptr) {
     bool filled = fill_huge(guest, fault.page, word);
-    // Zeroing takes the worker about as long as filling with small pages would take here; and the page is huge.
-    if (!filled && zero_pool_->ready() == 0 && !fault.waited_for_zeros && could_be_huge(guest, fault.page)) {
-      if (zero_pool_->announce_wait(bell_)) {
-        table.unlock(fault.page, word);
+    // Zeroing takes about as long as filling with small pages would; and the page is huge. Done here while the worker
+    // zeroes the next one, or waited for where it may take long.
+    if (!filled && zero_pool_->ready() == 0 && could_be_huge(guest, fault.page)) {
+      if (zero_pool_->quick()) {
         demand_.zeros_wanted();
-        return Outcome::wait_zeros;
+        filled = zero_pool_->refill() && fill_huge(guest, fault.page, word);
+      } else if (!fault.waited_for_zeros) {
+        if (zero_pool_->announce_wait(bell_)) {
+          table.unlock(fault.page, word);
+          demand_.zeros_wanted();
+          return Outcome::wait_zeros;
+        }
+        filled = fill_huge(guest, fault.page, word);
       }
-      filled = fill_huge(guest, fault.page, word);
     }
     if (filled) {
+      const auto next = (fault.page / kPagesPerHuge + 1) * kPagesPerHuge;
+      if (next == guest.huge_stream + kPagesPerHuge) fill_huge_ahead(guest, next);
+      else guest.huge_stream = next;
       bump(guest.counters.fills);
       record(guest.fill_latency, fault.since);
       check_memory();
@@ -154,30 +164,51 @@ bool FaultService::fill_huge(GuestMemory& guest, std::uint64_t page, PageWord wo
   return true;
 }
 
+// Neighbours that follow in order come for the same fault, as far as zeroed pages are there.
+void FaultService::fill_huge_ahead(GuestMemory& guest, std::uint64_t first) noexcept {
+  guest.huge_stream = first;
+  for (int i = 0; i < kMostHugeAhead && zero_pool_->ready() > 0 && could_be_huge(guest, first); ++i) {
+    const auto word = guest.table.try_lock(first);
+    if (!word) return;
+    if (!missing(*word) || !fill_huge(guest, first, *word)) {
+      guest.table.unlock(first, *word);
+      return;
+    }
+    first += kPagesPerHuge;
+    guest.huge_stream = first;
+  }
+}
+
 Outcome FaultService::confirm(const Fault& fault, PageWord word) noexcept {
   GuestMemory& guest = *fault.guest;
-  auto* const place = guest.at(fault.page);
   auto outcome = Outcome::done;
   if (fault.write_protected) {
     // Baseline: the page was put in place protected, to see whether it is written. It is now.
-    if (guest.uffd().write_protect(place, kPageSize, false) != 0) outcome = Outcome::wait_kernel;
+    if (guest.uffd().write_protect(guest.at(fault.page), kPageSize, false) != 0) outcome = Outcome::wait_kernel;
   } else {
     // Answered already for another thread (EEXIST) - or the application dropped the page behind our back, and
     // then zeros are what it asked for.
-    const auto done = fault.write ? guest.uffd().copy(place, zeros_.data(), kPageSize, false)
-                                  : guest.uffd().zero(place, kPageSize);
-    if (done.error == EEXIST) {
-      std::uint8_t bits = 0;
-      if (guest.pagemap().bits_from_pagemap(place, 1, &bits) == 0 && bits == os::kMarker)
-        guest.uffd().write_protect(place, kPageSize, false);
-    }
-    if (done.error == EEXIST || done.error == ENOENT || done.error == ESRCH)
-      guest.wake(fault.page, 1);
-    else if (done.error != 0)
-      outcome = Outcome::wait_kernel;
+    outcome = supply_zeros(fault);
   }
   guest.table.unlock(fault.page, word);
   return outcome;
+}
+
+// Zeros for a page that is charged. What is there already, stays.
+Outcome FaultService::supply_zeros(const Fault& fault) noexcept {
+  GuestMemory& guest = *fault.guest;
+  auto* const place = guest.at(fault.page);
+  const auto done =
+      fault.write ? guest.uffd().copy(place, zeros_.data(), kPageSize, false) : guest.uffd().zero(place, kPageSize);
+  if (done.error == 0) return Outcome::done;
+  if (done.error == EEXIST) {
+    std::uint8_t bits = 0;
+    if (guest.pagemap().bits_from_pagemap(place, 1, &bits) == 0 && bits == os::kMarker)
+      guest.uffd().write_protect(place, kPageSize, false);
+  }
+  if (done.error != EEXIST && done.error != ENOENT && done.error != ESRCH) return Outcome::wait_kernel;
+  guest.wake(fault.page, 1);
+  return Outcome::done;
 }
 
 Outcome FaultService::rescue(const Fault& fault, PageWord word) noexcept {
@@ -189,6 +220,7 @@ Outcome FaultService::rescue(const Fault& fault, PageWord word) noexcept {
   if (guest.options().large_pages && chunk + kPagesPerHuge <= guest.pages() && parked(guest.table.load(chunk)) &&
       parked(guest.table.load(chunk + kPagesPerHuge - 1)))
     window = {chunk, kPagesPerHuge};
+  if (window.count == 1 && rescue_by_copy(fault, word)) return Outcome::done;
   LockedRun run(guest.table, fault.page, word, window, parked);
   int error = 0;
   const auto given = guest.isolator().give(guest, run.first(), run.count(), error);
@@ -204,6 +236,23 @@ Outcome FaultService::rescue(const Fault& fault, PageWord word) noexcept {
   bump(guest.counters.rescues);
   record(guest.rescue_latency, fault.since);
   return Outcome::done;
+}
+
+// A single page, while the worker keeps up with dropping the originals. False: not done, and still locked.
+bool FaultService::rescue_by_copy(const Fault& fault, PageWord word) noexcept {
+  GuestMemory& guest = *fault.guest;
+  if (guest.leftovers.full() || !guest.try_charge(1)) return false;
+  // Clean as it is, a page that is only read keeps its slot.
+  if (guest.isolator().copy_back(guest, fault.page, word.has_slot() && !fault.write) != 0) {
+    guest.uncharge(1);
+    return false;
+  }
+  guest.table.unlock(fault.page, word.with_state(PageState::resident).with_writing(true));
+  if (guest.leftovers.put(fault.page) == Leftovers::kMost / 2) demand_.memory_wanted();
+  guest.warm(fault.page, 2);
+  bump(guest.counters.rescues);
+  record(guest.rescue_latency, fault.since);
+  return true;
 }
 
 Outcome FaultService::copy_back(const Fault& fault, PageWord word) noexcept {

@@ -62,9 +62,8 @@ Result<std::unique_ptr<FaultService>> FaultService::create(const FaultServiceOpt
   for (std::uint64_t i = 0; i < kHugePageSize; i += kPageSize)
     static_cast<void>(*const_cast<volatile std::byte*>(s->zeros_.data() + i));
   if (const int e = s->poller_.add(s->bell_.fd(), kBellTag)) return base::fail_errno(e, "epoll_ctl of a fault thread");
-  if (source.event_fd() >= 0)
-    if (const int e = s->poller_.add(source.event_fd(), kSourceTag))
-      return base::fail_errno(e, "epoll_ctl of a fault thread");
+  if (const int e = s->poller_.add(source.event_fds(), kSourceTag))
+    return base::fail_errno(e, "epoll_ctl of a fault thread");
   auto* self = s.get();
   auto thread = os::Thread::start("vmm-fault/" + std::to_string(options.node), [self] { self->run(); });
   if (!thread) return tl::unexpected(thread.error());
@@ -136,7 +135,8 @@ void FaultService::run() noexcept {
     const bool kernel_asked = std::any_of(deferred_.begin(), deferred_.end(),
                                           [](const Fault& f) { return f.outcome == Outcome::wait_kernel; });
     const int count = poller_.wait(tags.data(), static_cast<int>(tags.size()), kernel_asked ? kRetryMs : -1);
-    bool look_again = kernel_asked, rung = false;
+    // Interrupted by a completion, or by time.
+    bool look_again = kernel_asked || (count == 0 && source_.reap()), rung = false;
     for (int i = 0; i < count; ++i) {
       const auto tag = tags[static_cast<std::size_t>(i)];
       if (tag == kBellTag) {
@@ -233,7 +233,7 @@ void FaultService::drain(GuestMemory& guest) noexcept {
     if (e != events.begin() && (e - 1)->address == e->address && (e - 1)->write_protected == e->write_protected)
       continue;
     bump(guest.counters.faults);
-    handle({&guest, guest.page_of(e->address), since, e->write, e->write_protected});
+    handle({&guest, guest.page_of(e->address), since, e->write, e->write_protected, e->thread});
   }
 }
 
@@ -276,6 +276,8 @@ Outcome FaultService::answer_watched(const Fault& fault) noexcept {
 
 Outcome FaultService::answer(const Fault& fault) noexcept {
   GuestMemory& guest = *fault.guest;
+  // The application dropped the page while it was being copied: what is taken then are zeros.
+  if (fault.thread == guest.copier.load(std::memory_order_acquire) && fault.thread != 0) return supply_zeros(fault);
   // Each wait is announced before the try that decides: who unlocks, or gives credit back, after that rings.
   for (bool lock_announced = false, credit_announced = false;;) {
     const auto word = guest.table.try_lock(fault.page);

@@ -74,6 +74,7 @@ class FaultService {
     base::Nanos since{};
     bool write = false;
     bool write_protected = false;
+    int thread = 0;  // who waits
     Outcome outcome = Outcome::done;
     bool waited_for_zeros = false;
   };
@@ -96,8 +97,11 @@ class FaultService {
   Outcome fill(const Fault& fault, PageWord word) noexcept;
   bool could_be_huge(const GuestMemory& guest, std::uint64_t page) const noexcept;
   bool fill_huge(GuestMemory& guest, std::uint64_t page, PageWord word) noexcept;
+  void fill_huge_ahead(GuestMemory& guest, std::uint64_t first) noexcept;
   Outcome confirm(const Fault& fault, PageWord word) noexcept;
+  Outcome supply_zeros(const Fault& fault) noexcept;
   Outcome rescue(const Fault& fault, PageWord word) noexcept;
+  bool rescue_by_copy(const Fault& fault, PageWord word) noexcept;
   Outcome copy_back(const Fault& fault, PageWord word) noexcept;
   Outcome reject(const Fault& fault, PageWord word) noexcept;
   void check_memory() noexcept;

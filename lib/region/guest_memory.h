@@ -19,6 +19,7 @@
 #include "os/userfaultfd.h"
 #include "policy/window.h"
 #include "region/credit.h"
+#include "region/leftovers.h"
 #include "region/page_table.h"
 #include "vmm/result.h"
 #include "vmm/units.h"
@@ -165,6 +166,10 @@ class GuestMemory {
 
   PageTable table;          // thread-safe
   GuestCounters counters;   // thread-safe
+  Leftovers leftovers;      // from the fault thread to the worker
+  // Kernel id of the thread that copies pages out of the guest now, their words locked; 0 = none. It can meet a page
+  // that the application has dropped by itself, and then waits for the fault thread, which must not wait for the lock.
+  std::atomic<int> copier{0};
   std::atomic<std::uint64_t> native_pages{0};  // resident pages when last counted, while native
   base::Mutex control{base::LockRank::guest_control};  // native/managed change, discard of a native guest
 
@@ -173,6 +178,7 @@ class GuestMemory {
 
   // The fault thread's own.
   policy::FillWindow fill_window;
+  std::uint64_t huge_stream = 0;  // page after the last huge page that was filled
   policy::FillWindow rescue_window;
   policy::ReadWindow read_window;
   Prefetch prefetches[4];

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "os/affinity.h"
 #include "region/guest_memory.h"
 #include "region/move_run.h"
 
@@ -78,11 +79,13 @@ class CopyIsolator final : public Isolator {
       guest.uffd().write_protect(guest.at(first), count * kPageSize, false);
       return e;
     }
+    guest.copier.store(os::current_tid(), std::memory_order_release);
     for (std::uint64_t i = 0; i < count; ++i) {
       if ((bits[i] & (os::kPresent | os::kSwapped)) == 0) continue;
       std::memcpy(guest.staged(first + i), guest.at(first + i), kPageSize);
       taken.set(i);
     }
+    guest.copier.store(0, std::memory_order_release);
     for (std::uint64_t i = 0; i < count;) {
       if (!taken[i]) {
         ++i;
@@ -121,10 +124,10 @@ class CopyIsolator final : public Isolator {
 
 }  // namespace
 
-int Isolator::copy_back(GuestMemory& guest, std::uint64_t page) noexcept {
-  auto done = guest.uffd().copy(guest.at(page), guest.staged(page), kPageSize, false);
+int Isolator::copy_back(GuestMemory& guest, std::uint64_t page, bool protect) noexcept {
+  auto done = guest.uffd().copy(guest.at(page), guest.staged(page), kPageSize, protect);
   if (done.error == EEXIST && remove_marker(guest, page))
-    done = guest.uffd().copy(guest.at(page), guest.staged(page), kPageSize, false);
+    done = guest.uffd().copy(guest.at(page), guest.staged(page), kPageSize, protect);
   return done.error;
 }
 

@@ -30,9 +30,9 @@ class Isolator {
   // many pages from `first` on were put back; the next one failed with `error`, and is still in staging.
   virtual std::uint64_t give(GuestMemory& guest, std::uint64_t first, std::uint64_t count, int& error) noexcept = 0;
 
-  // Puts a copy of one staged page into the guest and leaves the staged one, which is being written.
+  // Puts a copy of one staged page into the guest, with `protect` write-protected, and leaves the staged one.
   // Returns an errno.
-  int copy_back(GuestMemory& guest, std::uint64_t page) noexcept;
+  int copy_back(GuestMemory& guest, std::uint64_t page, bool protect = false) noexcept;
 };
 
 std::unique_ptr<Isolator> make_isolator(bool move);

@@ -2,6 +2,7 @@
 // Thread-safety: one fault thread calls everything; nothing allocates, logs or waits.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "base/clock.h"
@@ -36,8 +37,8 @@ class PageSource {
   // Begins reads for a prefetch while buffers and memory are plentiful; advances next. True when it has ended.
   virtual bool pump(GuestMemory& guest, std::uint64_t& next, std::uint64_t end) noexcept = 0;
 
-  // Readable when reap() has something to do; -1: never.
-  virtual int event_fd() const noexcept = 0;
+  // One is readable when reap() has something to do; -1: never.
+  virtual std::array<int, 2> event_fds() const noexcept = 0;
   // Puts in place what has come. True if it did anything.
   virtual bool reap() noexcept = 0;
   // Hands started reads to the kernel.

@@ -1,5 +1,6 @@
 #include "region/zero_pool.h"
 
+#include <chrono>
 #include <memory>
 
 #include "region/credit.h"
@@ -10,6 +11,8 @@ namespace vmm::region {
 namespace {
 
 constexpr std::uint64_t kPagesPerHuge = kHugePageSize / kPageSize;
+// Zeroing takes about 0.1 ms; longer means that the kernel makes room for huge pages first, or gives small ones.
+constexpr std::chrono::microseconds kQuick(400);
 
 }  // namespace
 
@@ -35,12 +38,18 @@ ZeroPool::~ZeroPool() {
 
 bool ZeroPool::refill() noexcept {
   for (std::size_t slot = 0; slot < kSlots; ++slot) {
-    if (states_[slot].load(std::memory_order_acquire) != kEmpty) continue;
-    if (!credit_->try_charge(kPagesPerHuge)) return false;
+    std::uint8_t empty = kEmpty;
+    if (!states_[slot].compare_exchange_strong(empty, kFilling, std::memory_order_acq_rel)) continue;
+    if (!credit_->try_charge(kPagesPerHuge)) {
+      states_[slot].store(kEmpty, std::memory_order_release);
+      return false;
+    }
+    const auto begin = std::chrono::steady_clock::now();
     // One write makes the kernel zero a huge page; if it gives small ones, the others are touched too, so that
     // the move finds no hole.
     for (std::uint64_t page = 0; page < kPagesPerHuge; ++page)
       *const_cast<volatile std::byte*>(at(slot) + page * kPageSize) = std::byte{0};
+    quick_.store(std::chrono::steady_clock::now() - begin < kQuick, std::memory_order_relaxed);
     states_[slot].store(kReady, std::memory_order_release);
     ready_.fetch_add(1, std::memory_order_seq_cst);
     if (const auto* bell = waiting_.exchange(nullptr, std::memory_order_seq_cst)) bell->ring();

@@ -104,10 +104,10 @@ TEST(Hazard28_Attach, WithoutMemoryLeavesTheThreadAsItWas) {
     if (hit) {
       ASSERT_FALSE(seat);
       ASSERT_EQ(seat.error().code, std::errc::not_enough_memory);
-      ASSERT_EQ(guest->stats().attached_threads, 0U);
+      ASSERT_EQ(guest->stats()->attached_threads, 0U);
     } else {
       ASSERT_TRUE(seat) << seat.error().message();
-      ASSERT_EQ(guest->stats().attached_threads, 1U);
+      ASSERT_EQ(guest->stats()->attached_threads, 1U);
     }
   }
 }

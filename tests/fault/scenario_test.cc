@@ -50,7 +50,7 @@ void Scenario::check(Tenant& t, std::uint64_t first, std::uint64_t end, const ch
     }
     if (seen == PageOracle::Look::lost) {
       ++result_.lost;
-      result_.counted_lost = std::max(result_.counted_lost, t.guest.stats().lost / kPageSize);
+      result_.counted_lost = std::max(result_.counted_lost, t.guest.stats()->lost / kPageSize);
       // What is lost can be given up, and is zeros then.
       if (api([&] { return t.guest.discard(page * kPageSize, kPageSize); })) {
         t.oracle.expect_zeros(page, page + 1);
@@ -111,7 +111,7 @@ void Scenario::live(Tenant& t) {
   for (std::uint64_t page = 1; page < pages; page += 3) check(t, page, page + 1, "after the second reclaim");
   discard(t, pages / 2, pages / 2 + 32);
   check(t, 0, pages, "at the end");
-  result_.swapped_out += t.guest.stats().swapped_out;
+  result_.swapped_out += t.guest.stats()->swapped_out;
 }
 
 ScenarioResult Scenario::run() {

@@ -39,7 +39,7 @@ TEST(EndDuringPin, ThePinFailsAndNothingHangs) {
     failed = !pin;
   });
   // Waits for the pin to wait or to have been refused; both must end below.
-  while (!failed && second->stats().stalls == 0 && second->stats().pinned == 0) std::this_thread::yield();
+  while (!failed && second->stats()->stalls == 0 && second->stats()->pinned == 0) std::this_thread::yield();
   *host = Host();
   pinning.join();
   EXPECT_TRUE(second->memory().empty());

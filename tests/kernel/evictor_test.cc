@@ -6,6 +6,7 @@
 
 #include "support/guarded_access.h"
 #include "support/kernel_view.h"
+#include "support/lock_memory.h"
 #include "support/node_rig.h"
 
 namespace vmm {
@@ -79,7 +80,7 @@ TEST_P(EvictorTest, PagesThatTheKernelRefusesStayAndAreReportedOnce) {
   NodeRig rig(GetParam());
   auto& guest = rig.add();
   guest.fill();
-  if (::mlock(guest.at(64), 64 * kPageSize) != 0) GTEST_SKIP() << "mlock is not allowed: RLIMIT_MEMLOCK";
+  if (test::lock_memory(guest.at(64), 64 * kPageSize) != 0) GTEST_SKIP() << "mlock is not allowed: RLIMIT_MEMLOCK";
   rig.evict(guest);
   const auto notices = rig.notices();
   if (rig.moves()) {
@@ -87,7 +88,7 @@ TEST_P(EvictorTest, PagesThatTheKernelRefusesStayAndAreReportedOnce) {
     EXPECT_EQ(notices[0].kind, region::Notice::kNotReclaimable);
     EXPECT_EQ(guest->counters.resident.load(), 64u);
   }
-  ASSERT_EQ(::munlock(guest.at(64), 64 * kPageSize), 0);
+  ASSERT_EQ(test::unlock_memory(guest.at(64), 64 * kPageSize), 0);
   rig.evict(guest);
   EXPECT_EQ(guest->counters.resident.load(), 0u);
   EXPECT_EQ(guest.wrong(), "");

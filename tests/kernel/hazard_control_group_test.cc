@@ -94,7 +94,7 @@ TEST_P(Hazard20_ControlGroup, LimitJustAboveTheBudgetKillsNobody) {
     auto guests = make_guests(*host, findings, kBudget * 2 / 3);
     const auto before = group.anonymous();
     const auto most = touch_at_full_speed(guests, group, findings);
-    findings.check(host->stats().swapped > 0, "nothing was swapped: the guests were to be larger than the budget");
+    findings.check(host->stats()->swapped > 0, "nothing was swapped: the guests were to be larger than the budget");
     // The oracle's own memory is in `before`; the kernel's count is exact to 64 pages a processor.
     const auto allowed = before + kBudget + kBudget / 100 + 1 * MiB;
     findings.check(most <= allowed, "the kernel counted " + std::to_string(most) + " bytes, allowed " +

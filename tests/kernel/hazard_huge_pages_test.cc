@@ -47,7 +47,7 @@ TEST_P(Hazard25_HugePages, KhugepagedFillsNoHole) {
     while (scans() < before + 2 && std::chrono::steady_clock::now() < until) std::this_thread::yield();
     ASSERT_GE(scans(), before + 2) << "khugepaged did not look";
     // What is swapped is nowhere in memory.
-    const auto s = guest->stats();
+    const auto s = *guest->stats();
     const auto in_memory = resident_pages(guest->memory().data(), oracle.pages()) * kPageSize;
     EXPECT_LE(in_memory + s.swapped, s.memory) << "holes were filled";
     for (int n = 0; n < 2000; ++n) {

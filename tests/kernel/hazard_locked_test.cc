@@ -15,6 +15,7 @@
 
 #include "support/child.h"
 #include "support/deadline.h"
+#include "support/lock_memory.h"
 #include "support/page_oracle.h"
 #include "support/system_setting.h"
 #include "support/temp_directory.h"
@@ -40,7 +41,7 @@ TEST_P(Hazard24_Locked, MlockedPagesStayOrGoWhole) {
   const auto memory = guest->memory();
   PageOracle oracle(memory, 1);
   oracle.write(0, oracle.pages());
-  if (::mlock(memory.data(), memory.size()) != 0) GTEST_SKIP() << "mlock of 4 MiB: RLIMIT_MEMLOCK is too low";
+  if (test::lock_memory(memory.data(), memory.size()) != 0) GTEST_SKIP() << "mlock of 4 MiB: RLIMIT_MEMLOCK is too low";
   const auto taken = guest->reclaim(4 * MiB);
   ASSERT_TRUE(taken) << taken.error().message();
   ASSERT_TRUE(host->tick(std::chrono::seconds(1)));
@@ -51,7 +52,7 @@ TEST_P(Hazard24_Locked, MlockedPagesStayOrGoWhole) {
   ASSERT_TRUE(guest->discard(0, 1 * MiB));
   oracle.expect_zeros(0, 256);
   EXPECT_EQ(oracle.check().wrong, 0U);
-  ASSERT_EQ(::munlock(memory.data(), memory.size()), 0);
+  ASSERT_EQ(test::unlock_memory(memory.data(), memory.size()), 0);
   const auto later = guest->reclaim(4 * MiB);
   ASSERT_TRUE(later);
   EXPECT_GT(*later, 0U) << "unlocked pages can be taken";
@@ -61,7 +62,7 @@ TEST_P(Hazard24_Locked, MlockedPagesStayOrGoWhole) {
 TEST_P(Hazard24_Locked, MlockallLosesNothing) {
   for (const int flags : {MCL_CURRENT, MCL_CURRENT | MCL_FUTURE}) {
     VMM_EXPECT_CHILD(in_child([&](Findings& findings) {
-      if ((flags & MCL_FUTURE) != 0 && ::mlockall(flags) != 0)
+      if ((flags & MCL_FUTURE) != 0 && test::lock_all_memory(flags) != 0)
         return findings.skip("mlockall: RLIMIT_MEMLOCK is too low");
       auto host = Host::create(host_options(directory_.path()));
       if (!findings.check(host, "Host::create")) return;
@@ -69,7 +70,7 @@ TEST_P(Hazard24_Locked, MlockallLosesNothing) {
       if (!findings.check(guest, "create_guest")) return;
       PageOracle oracle(guest->memory(), 1);
       oracle.write(0, oracle.pages());
-      if ((flags & MCL_FUTURE) == 0 && ::mlockall(flags) != 0)
+      if ((flags & MCL_FUTURE) == 0 && test::lock_all_memory(flags) != 0)
         return findings.skip("mlockall: RLIMIT_MEMLOCK is too low");
       for (int round = 0; round < 3; ++round) {
         findings.check(guest->reclaim(2 * MiB), "reclaim");

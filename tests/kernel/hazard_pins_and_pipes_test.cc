@@ -110,7 +110,7 @@ TEST_P(PinsAndPipes, Hazard03_FixedBufferReadInFlightWhileEverythingIsReclaimed)
     FixedRead read(page_at(guest, kFirst), kCount * kPageSize);
     EXPECT_TRUE(HostRig::reclaim_down_to(guest, kCount));
     ASSERT_TRUE(read.in_flight());
-    const auto stats = guest.stats();
+    const auto stats = *guest.stats();
     EXPECT_EQ(stats.resident, kCount * kPageSize);
     EXPECT_EQ(stats.swapped, (64 - kCount) * kPageSize);
     if (moves()) {
@@ -182,12 +182,12 @@ TEST_P(PinsAndPipes, Hazard03_PinnedPagesStayUntilTheLastPinGoes) {
   ASSERT_TRUE(outer) << outer.error().message();
   auto inner = guest.pin(12 * kPageSize, 4 * kPageSize);
   ASSERT_TRUE(inner) << inner.error().message();
-  EXPECT_EQ(guest.stats().pinned, 16 * kPageSize);
+  EXPECT_EQ(guest.stats()->pinned, 16 * kPageSize);
   EXPECT_TRUE(HostRig::reclaim_down_to(guest, 16));
   EXPECT_EQ(test::resident_pages(page_at(guest, 8), 16), 16u);
-  EXPECT_EQ(guest.stats().resident, 16 * kPageSize);
+  EXPECT_EQ(guest.stats()->resident, 16 * kPageSize);
   outer->release();
-  EXPECT_EQ(guest.stats().pinned, 4 * kPageSize);
+  EXPECT_EQ(guest.stats()->pinned, 4 * kPageSize);
   EXPECT_TRUE(HostRig::reclaim_down_to(guest, 4));
   EXPECT_EQ(test::resident_pages(page_at(guest, 0), 64), 4u);
   EXPECT_EQ(test::resident_pages(page_at(guest, 12), 4), 4u);

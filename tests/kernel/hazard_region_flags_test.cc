@@ -79,7 +79,7 @@ TEST_P(Hazard26_Flags, StayThroughHeavyUse) {
       EXPECT_THAT(flags, HasSubstr(c.large ? " hg " : " nh "));
       EXPECT_EQ(mappings_in(start, 8 * MiB), 1U);
       const auto [mode, nodes] = policy_of(start + 4 * MiB);
-      const auto home = guest->stats().home_node;
+      const auto home = guest->stats()->home_node;
       if (mode == -ENOSYS || mode == -EPERM) {
         std::printf("get_mempolicy is not allowed here: the policy is not looked at\n");
       } else {
@@ -93,7 +93,7 @@ TEST_P(Hazard26_Flags, StayThroughHeavyUse) {
     ASSERT_TRUE(guest->reclaim(8 * MiB));
     ASSERT_EQ(oracle.check().wrong, 0U);
     for (std::uint64_t page = 256; page < oracle.pages(); page += 97)
-      EXPECT_EQ(node_of_page(oracle.at(page)), guest->stats().home_node) << page;
+      EXPECT_EQ(node_of_page(oracle.at(page)), guest->stats()->home_node) << page;
   }
 }
 
@@ -128,7 +128,7 @@ TEST_P(Hazard42_FromOutside, ProcessVmReadvIsServed) {
   PageOracle oracle(guest->memory(), 9);
   oracle.write(0, 512);
   ASSERT_TRUE(guest->reclaim(1 * MiB));
-  ASSERT_GT(guest->stats().swapped, 0U);
+  ASSERT_GT(guest->stats()->swapped, 0U);
   const auto* const start = guest->memory().data();
   const auto parent = ::getpid();
   VMM_EXPECT_CHILD(in_child([&](Findings& findings) {
@@ -185,7 +185,7 @@ TEST_P(Hazard43_ForeignUserfaultfd, IsNamedByErrorAndEvent) {
   host->on_event([&](const Event& e) { events.push_back(e); });
   auto guest = host->create_guest(guest_options("g", 60 * MiB));
   ASSERT_TRUE(guest) << guest.error().message();
-  ASSERT_FALSE(guest->stats().managed);
+  ASSERT_FALSE(guest->stats()->managed);
   const auto memory = guest->memory();
   PageOracle oracle(memory.first(52 * MiB), 1);
   oracle.write(0, oracle.pages());
@@ -208,7 +208,7 @@ TEST_P(Hazard43_ForeignUserfaultfd, IsNamedByErrorAndEvent) {
       return e.kind == EventKind::not_reclaimable && e.guest == "g" && e.reason.find(range) != std::string::npos;
     });
     EXPECT_TRUE(named) << events.size() << " events, none names " << range;
-    EXPECT_FALSE(guest->stats().managed);
+    EXPECT_FALSE(guest->stats()->managed);
     EXPECT_EQ(oracle.check().wrong, 0U);
   }
   // With the other one gone the guest can be managed.

@@ -206,10 +206,10 @@ TEST_P(SilentZeros, Hazard02_GuestIsManagedBeforeItsPagesLeave) {
   HostRig rig(GetParam(), [](HostOptions& o) { o.management = Management::on_demand; });
   auto guest = rig.add("native", 256);
   test::fill_guest(guest, 3);
-  EXPECT_FALSE(guest.stats().managed);
+  EXPECT_FALSE(guest.stats()->managed);
   EXPECT_EQ(test::smaps_flags(guest.memory().data()).find(" um "), std::string::npos);
   EXPECT_GT(HostRig::reclaim_all(guest), 0u);
-  EXPECT_TRUE(guest.stats().managed);
+  EXPECT_TRUE(guest.stats()->managed);
   EXPECT_NE(test::smaps_flags(guest.memory().data()).find(" um "), std::string::npos) << "registered for missing pages";
   rig.tick();
   ASSERT_EQ(rig.events(EventKind::guest_managed).size(), 1u);

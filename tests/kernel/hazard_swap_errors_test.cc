@@ -184,7 +184,7 @@ TEST_P(SwapErrors, Hazard09_HostTellsWhichPageIsLost) {
     rig.tick();
     return !rig.events(EventKind::swap_read_failed).empty();
   }));
-  EXPECT_EQ(guest.stats().lost, kPageSize);
+  EXPECT_EQ(guest.stats()->lost, kPageSize);
   const auto events = rig.events(EventKind::swap_read_failed);
   ASSERT_EQ(events.size(), 1u);
   EXPECT_EQ(events[0].guest, "victim");
@@ -300,15 +300,15 @@ TEST_P(SwapErrors, Hazard10_HostTellsOfFailureAndRecovery) {
     ASSERT_TRUE(freed);
     EXPECT_EQ(*freed, 0u);
   }
-  EXPECT_TRUE(guest.stats().swap_failed);
-  EXPECT_EQ(guest.stats().resident, 64 * kPageSize);
-  EXPECT_EQ(guest.stats().swapped, 0u);
+  EXPECT_TRUE(guest.stats()->swap_failed);
+  EXPECT_EQ(guest.stats()->resident, 64 * kPageSize);
+  EXPECT_EQ(guest.stats()->swapped, 0u);
   rig.tick();
   ASSERT_EQ(rig.events(EventKind::swap_write_failed).size(), 1u);
   EXPECT_EQ(rig.events(EventKind::swap_write_failed)[0].guest, "full");
   EXPECT_EQ(test::wrong_in(guest, 1), "");
   ASSERT_TRUE(HostRig::reclaim_down_to(guest, 0));
-  EXPECT_FALSE(guest.stats().swap_failed);
+  EXPECT_FALSE(guest.stats()->swap_failed);
   rig.tick();
   EXPECT_EQ(rig.events(EventKind::swap_recovered).size(), 1u);
   EXPECT_EQ(test::wrong_in(guest, 1), "");

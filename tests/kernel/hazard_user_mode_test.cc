@@ -41,7 +41,7 @@ TEST(Hazard33_UserModeOnly, IsSaidAndPinnedBuffersAreSafe) {
     ho.management = Management::at_creation;
     auto host = Host::create(ho);
     if (!findings.check(host, "Host::create")) return;
-    findings.check_equal(host->stats().capability_level, std::string("user_mode"), "level");
+    findings.check_equal(host->stats()->capability_level, std::string("user_mode"), "level");
     GuestOptions go;
     go.name = "g";
     go.memory = 4 * MiB;
@@ -50,7 +50,7 @@ TEST(Hazard33_UserModeOnly, IsSaidAndPinnedBuffersAreSafe) {
     PageOracle oracle(guest->memory(), 1);
     oracle.write(0, 512);
     findings.check(guest->reclaim(4 * MiB), "reclaim");
-    findings.check(guest->stats().swapped > 0, "nothing was swapped");
+    findings.check(guest->stats()->swapped > 0, "nothing was swapped");
 
     const int zeros = ::open("/dev/zero", O_RDONLY | O_CLOEXEC);
     // A missing page: the kernel may not wait for us.

@@ -34,9 +34,9 @@ TEST_P(HostPromises, ReservationIsNeverTaken) {
   PageOracle oracle(guest->memory(), 1);
   oracle.write(0, oracle.pages());
   for (int i = 0; i < 5; ++i) ASSERT_TRUE(guest->reclaim(8 * MiB));
-  EXPECT_GE(guest->stats().resident, 5 * MiB);
+  EXPECT_GE(guest->stats()->resident, 5 * MiB);
   EXPECT_GE(smaps_bytes(guest->memory().data(), 8 * MiB, "Rss"), 5 * MiB);
-  EXPECT_LT(guest->stats().resident, 8 * MiB) << "what is above it can be taken";
+  EXPECT_LT(guest->stats()->resident, 8 * MiB) << "what is above it can be taken";
   EXPECT_EQ(oracle.check().wrong, 0U);
 }
 
@@ -66,7 +66,7 @@ TEST_P(HostPromises, LimitIsRespected) {
   }
   EXPECT_LE(most, 8 * MiB + 8 * MiB / 100);
   EXPECT_EQ(oracle.check().wrong, 0U);
-  EXPECT_GT(guest->stats().swapped, 20 * MiB);
+  EXPECT_GT(guest->stats()->swapped, 20 * MiB);
 }
 
 TEST_P(HostPromises, PinsKeepPagesInPlace) {
@@ -80,17 +80,17 @@ TEST_P(HostPromises, PinsKeepPagesInPlace) {
   auto one = guest->pin(1 * MiB, 2 * MiB);
   auto two = guest->pin(2 * MiB, 2 * MiB);  // overlaps
   ASSERT_TRUE(one && two);
-  EXPECT_EQ(guest->stats().pinned, 3 * MiB);
+  EXPECT_EQ(guest->stats()->pinned, 3 * MiB);
   for (int i = 0; i < 4; ++i) ASSERT_TRUE(guest->reclaim(8 * MiB));
   EXPECT_EQ(resident_pages(guest->memory().data() + 1 * MiB, 768), 768U);
   one->release();
-  EXPECT_EQ(guest->stats().pinned, 2 * MiB);
+  EXPECT_EQ(guest->stats()->pinned, 2 * MiB);
   for (int i = 0; i < 4; ++i) ASSERT_TRUE(guest->reclaim(8 * MiB));
   EXPECT_EQ(resident_pages(guest->memory().data() + 2 * MiB, 512), 512U);
   two->release();
-  EXPECT_EQ(guest->stats().pinned, 0U);
+  EXPECT_EQ(guest->stats()->pinned, 0U);
   for (int i = 0; i < 4; ++i) ASSERT_TRUE(guest->reclaim(8 * MiB));
-  EXPECT_EQ(guest->stats().resident, 0U) << "nothing is pinned any more";
+  EXPECT_EQ(guest->stats()->resident, 0U) << "nothing is pinned any more";
   EXPECT_EQ(oracle.check().wrong, 0U);
   // At most half the budget, over all guests.
   auto large = host->create_guest(guest_options("large", 64 * MiB));
@@ -109,17 +109,17 @@ TEST_P(HostPromises, RestoreAndPrefetchBringBack) {
   PageOracle oracle(guest->memory(), 1);
   oracle.write(0, oracle.pages());
   ASSERT_TRUE(guest->reclaim(8 * MiB));
-  const auto swapped = guest->stats().swapped;
+  const auto swapped = guest->stats()->swapped;
   ASSERT_EQ(swapped, 8 * MiB);
   ASSERT_TRUE(guest->prefetch(2 * MiB, 1 * MiB));
   // It does not wait; a restore ends after it.
   const auto restored = guest->restore();
   ASSERT_TRUE(restored) << restored.error().message();
-  EXPECT_EQ(guest->stats().swapped, 0U);
+  EXPECT_EQ(guest->stats()->swapped, 0U);
   EXPECT_EQ(resident_pages(guest->memory().data(), oracle.pages()), oracle.pages());
-  const auto faults = guest->stats().faults;
+  const auto faults = guest->stats()->faults;
   EXPECT_EQ(oracle.check().wrong, 0U);
-  EXPECT_EQ(guest->stats().faults, faults) << "reading what was restored raises no event";
+  EXPECT_EQ(guest->stats()->faults, faults) << "reading what was restored raises no event";
 }
 
 TEST_P(HostPromises, SwapFilesWhereTheyWereAskedFor) {
@@ -139,7 +139,7 @@ TEST_P(HostPromises, SwapFilesWhereTheyWereAskedFor) {
     ASSERT_EQ(directory_.entries().size(), 1U);
     ASSERT_EQ(other.entries().size(), 1U);
     EXPECT_EQ(std::filesystem::file_size(other.file(other.entries()[0])), 1 * MiB);
-    EXPECT_EQ(second->stats().swap_file, 1 * MiB);
+    EXPECT_EQ(second->stats()->swap_file, 1 * MiB);
   }
   ASSERT_EQ(directory_.entries().size(), 1U) << "swap_persist keeps it";
   EXPECT_EQ(directory_.entries()[0].rfind("kept.", 0), 0U) << directory_.entries()[0];
@@ -183,7 +183,7 @@ TEST_P(NativeAndManaged, TransitionUnderRacingFirstTouch) {
     go.large_pages = round % 2 == 0;
     auto guest = host->create_guest(go);
     ASSERT_TRUE(guest);
-    ASSERT_FALSE(guest->stats().managed);
+    ASSERT_FALSE(guest->stats()->managed);
     constexpr unsigned kThreads = 3;
     const auto pages = guest->memory().size() / kPageSize;
     auto* const words = reinterpret_cast<std::uint64_t*>(guest->memory().data());
@@ -199,7 +199,7 @@ TEST_P(NativeAndManaged, TransitionUnderRacingFirstTouch) {
     const auto when = static_cast<std::uint64_t>(round) * pages / 4;
     while (touched.load(std::memory_order_relaxed) < when) std::this_thread::yield();
     ASSERT_TRUE(guest->reclaim(1 * MiB));
-    ASSERT_TRUE(guest->stats().managed);
+    ASSERT_TRUE(guest->stats()->managed);
     for (auto& thread : threads) thread.join();
     for (std::uint64_t page = 0; page < pages; ++page)
       for (unsigned t = 0; t < kThreads; ++t) ASSERT_EQ(words[page * 512 + t], page + t + 1) << "page " << page;
@@ -220,14 +220,14 @@ TEST_P(NativeAndManaged, BackToNativeAfterPlenty) {
   std::chrono::seconds now{1000};
   ASSERT_TRUE(host->tick(now));
   ASSERT_TRUE(guest->reclaim(4 * MiB));
-  ASSERT_TRUE(guest->stats().managed);
+  ASSERT_TRUE(guest->stats()->managed);
   // Not while something is swapped, however long.
   for (int i = 0; i < 100; ++i) ASSERT_TRUE(host->tick(now += std::chrono::seconds(2)));
-  EXPECT_TRUE(guest->stats().managed);
+  EXPECT_TRUE(guest->stats()->managed);
   ASSERT_TRUE(guest->restore());
   ASSERT_EQ(oracle.check().wrong, 0U);
-  for (int i = 0; i < 100 && guest->stats().managed; ++i) ASSERT_TRUE(host->tick(now += std::chrono::seconds(2)));
-  EXPECT_FALSE(guest->stats().managed);
+  for (int i = 0; i < 100 && guest->stats()->managed; ++i) ASSERT_TRUE(host->tick(now += std::chrono::seconds(2)));
+  EXPECT_FALSE(guest->stats()->managed);
   EXPECT_TRUE(std::any_of(events.begin(), events.end(),
                           [](const Event& e) { return e.kind == EventKind::guest_native && e.guest == "g"; }));
   EXPECT_EQ(oracle.check().wrong, 0U);
@@ -235,7 +235,7 @@ TEST_P(NativeAndManaged, BackToNativeAfterPlenty) {
   // And managed once more.
   oracle.write(0, oracle.pages());
   ASSERT_TRUE(guest->reclaim(8 * MiB));
-  EXPECT_TRUE(guest->stats().managed);
+  EXPECT_TRUE(guest->stats()->managed);
   EXPECT_EQ(oracle.check().wrong, 0U);
 }
 

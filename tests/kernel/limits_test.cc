@@ -17,9 +17,9 @@ TEST_P(Limits, AGuestIsKeptToItsLimitAlsoWhereTheHostHasRoom) {
   auto guest = host->create_guest(options);
   ASSERT_TRUE(guest) << guest.error().message();
   test::fill_guest(*guest, 1);
-  EXPECT_LE(guest->stats().resident, options.limit);
+  EXPECT_LE(guest->stats()->resident, options.limit);
   EXPECT_EQ(test::wrong_in(*guest, 1), "");
-  EXPECT_LE(guest->stats().resident, options.limit);
+  EXPECT_LE(guest->stats()->resident, options.limit);
 }
 
 // All of the limit reserved: pages are exchanged within it, up to the last one of the guest.
@@ -35,7 +35,7 @@ TEST_P(Limits, AGuestReservedUpToItsLimitUsesAllOfItsMemory) {
     test::fill_guest(*guest, 1, version);
     ASSERT_EQ(test::wrong_in(*guest, 1, version), "");
   }
-  EXPECT_LE(guest->stats().resident, options.limit);
+  EXPECT_LE(guest->stats()->resident, options.limit);
 }
 
 // The pinned range is not here yet and all that is here has to go: the marks of the pin protect nothing of it.

@@ -14,6 +14,7 @@
 
 #include "support/guarded_access.h"
 #include "support/kernel_view.h"
+#include "support/lock_memory.h"
 #include "support/pattern.h"
 
 namespace vmm::os {
@@ -80,7 +81,7 @@ TEST(MappingTest, DropGivesMemoryBackAndReadsZero) {
 // Hazard 24: MADV_DONTNEED refuses locked pages.
 TEST(MappingTest, LockedPagesAreDroppedToo) {
   const auto m = guarded(kHugePageSize);
-  if (::mlock(m.data(), 8 * kPageSize) != 0) GTEST_SKIP() << "mlock is not allowed: RLIMIT_MEMLOCK";
+  if (test::lock_memory(m.data(), 8 * kPageSize) != 0) GTEST_SKIP() << "mlock is not allowed: RLIMIT_MEMLOCK";
   test::fill_page(m.data(), 1, 0, 1);
   EXPECT_EQ(drop_pages(m.data(), 8 * kPageSize), 0);
   EXPECT_TRUE(test::is_zero(m.data()));

@@ -39,7 +39,7 @@ TEST(PlacementLive, HomeNodesAreRealAndTakenInTurn) {
     auto guest = host->create_guest(go);
     ASSERT_TRUE(guest) << guest.error().message();
     guest->memory()[0] = std::byte{1};
-    const auto home = guest->stats().home_node;
+    const auto home = guest->stats()->home_node;
     EXPECT_EQ(homes.count(home), 1U);
     EXPECT_EQ(node_of_page(guest->memory().data()), home);
     used.insert(home);
@@ -64,14 +64,15 @@ TEST(PlacementLive, AffinityIsObeyed) {
   ho.swap_directory = directory.path();
   auto host = Host::create(ho);
   ASSERT_TRUE(host);
-  for (const int node : host->stats().nodes) {
+  const auto nodes = host->stats()->nodes;
+  for (const int node : nodes) {
     GuestOptions go;
     go.name = "on " + std::to_string(node);
     go.memory = 1 * MiB;
     go.node_affinity = {node};
     auto guest = host->create_guest(go);
     ASSERT_TRUE(guest) << guest.error().message();
-    EXPECT_EQ(guest->stats().home_node, node);
+    EXPECT_EQ(guest->stats()->home_node, node);
   }
 }
 

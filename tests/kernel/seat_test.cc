@@ -61,11 +61,11 @@ TEST_F(Hazard40_Seats, BindsAndRestores) {
   auto seat = guest().attach_current_thread();
   ASSERT_TRUE(seat) << seat.error().message();
   EXPECT_EQ(affinity(), std::vector<int>{0});
-  EXPECT_EQ(guest().stats().attached_threads, 1U);
-  EXPECT_EQ(guest().stats().home_node, 0);
+  EXPECT_EQ(guest().stats()->attached_threads, 1U);
+  EXPECT_EQ(guest().stats()->home_node, 0);
   seat->release();
   EXPECT_EQ(affinity(), all_);
-  EXPECT_EQ(guest().stats().attached_threads, 0U);
+  EXPECT_EQ(guest().stats()->attached_threads, 0U);
 }
 
 TEST_F(Hazard40_Seats, MeasureOnlyLeavesTheAffinityAlone) {
@@ -73,8 +73,8 @@ TEST_F(Hazard40_Seats, MeasureOnlyLeavesTheAffinityAlone) {
   ASSERT_TRUE(seat) << seat.error().message();
   EXPECT_EQ(affinity(), all_);
   volatile unsigned work = 0;
-  while (guest().stats().attached_cpu_ns == 0) work = work + 1;
-  EXPECT_EQ(guest().stats().attached_threads, 1U);
+  while (guest().stats()->attached_cpu_ns == 0) work = work + 1;
+  EXPECT_EQ(guest().stats()->attached_threads, 1U);
 }
 
 TEST_F(Hazard40_Seats, DroppedTwiceIsDroppedOnce) {
@@ -94,7 +94,7 @@ TEST_F(Hazard40_Seats, DroppedByAnotherThread) {
   ASSERT_TRUE(seat);
   std::thread([&] { seat->release(); }).join();
   EXPECT_EQ(affinity(), all_);
-  EXPECT_EQ(guest().stats().attached_threads, 0U);
+  EXPECT_EQ(guest().stats()->attached_threads, 0U);
   EXPECT_TRUE(guest(1).attach_current_thread()) << "the thread may have another seat now";
 }
 
@@ -105,7 +105,7 @@ TEST_F(Hazard40_Seats, ThreadEndsWhileAttached) {
     ASSERT_TRUE(mine) << mine.error().message();
     seat = std::move(*mine);
   }).join();
-  EXPECT_EQ(guest().stats().attached_cpu_ns, 0U) << "nobody's time is counted for it";
+  EXPECT_EQ(guest().stats()->attached_cpu_ns, 0U) << "nobody's time is counted for it";
   // Threads that come after it, and may get its id, are left alone by the drop.
   std::promise<void> checked;
   std::promise<std::vector<int>> before, after;
@@ -119,7 +119,7 @@ TEST_F(Hazard40_Seats, ThreadEndsWhileAttached) {
   checked.set_value();
   EXPECT_EQ(after.get_future().get(), was);
   later.join();
-  EXPECT_EQ(guest().stats().attached_threads, 0U);
+  EXPECT_EQ(guest().stats()->attached_threads, 0U);
 }
 
 TEST_F(Hazard40_Seats, ThreadOfAnotherGuestIsRefused) {
@@ -128,7 +128,7 @@ TEST_F(Hazard40_Seats, ThreadOfAnotherGuestIsRefused) {
   const auto second = guest(1).attach_current_thread();
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, Errc::already_attached);
-  EXPECT_EQ(guest(1).stats().attached_threads, 0U);
+  EXPECT_EQ(guest(1).stats()->attached_threads, 0U);
   EXPECT_EQ(affinity(), std::vector<int>{0});
 }
 

@@ -38,10 +38,10 @@ TEST_P(Stats, AgreeWithTheKernel) {
   oracle.write(0, oracle.pages() / 2);
   std::chrono::seconds now{1};
   ASSERT_TRUE(host->tick(now));
-  EXPECT_EQ(guest->stats().resident, rss(*guest)) << "in place only";
+  EXPECT_EQ(guest->stats()->resident, rss(*guest)) << "in place only";
   for (const std::uint64_t bytes : {1 * MiB, 3 * MiB, 16 * MiB}) {
     ASSERT_TRUE(guest->reclaim(bytes));
-    const auto s = guest->stats();
+    const auto s = *guest->stats();
     EXPECT_TRUE(s.managed);
     EXPECT_EQ(s.resident, rss(*guest)) << "after reclaim of " << bytes;
     EXPECT_EQ(s.resident + s.swapped, 8 * MiB);
@@ -50,19 +50,19 @@ TEST_P(Stats, AgreeWithTheKernel) {
   }
   ASSERT_TRUE(guest->restore());
   EXPECT_EQ(oracle.check(0, oracle.pages() / 2).wrong, 0U);
-  auto s = guest->stats();
+  auto s = *guest->stats();
   EXPECT_EQ(s.resident, rss(*guest)) << "restored";
   EXPECT_EQ(s.swapped, 0U);
   EXPECT_GT(s.swapped_in, 0U);
   ASSERT_TRUE(guest->discard(0, 4 * MiB));
-  s = guest->stats();
+  s = *guest->stats();
   EXPECT_EQ(s.resident, rss(*guest)) << "discarded";
   EXPECT_EQ(s.resident, 4 * MiB);
   auto pin = guest->pin(4 * MiB, 1 * MiB);
   ASSERT_TRUE(pin) << pin.error().message();
-  EXPECT_EQ(guest->stats().pinned, 1 * MiB);
+  EXPECT_EQ(guest->stats()->pinned, 1 * MiB);
 
-  const auto h = host->stats();
+  const auto h = *host->stats();
   ASSERT_EQ(h.guests.size(), 1U);
   EXPECT_EQ(h.memory, 128 * MiB);
   EXPECT_EQ(h.reserved, 1 * MiB);
@@ -73,7 +73,7 @@ TEST_P(Stats, AgreeWithTheKernel) {
   EXPECT_EQ(h.guests[0].swap_file, 15 * MiB);
   EXPECT_LE(h.guests[0].metadata * 200, h.guests[0].memory) << "0.5 % of the guest";
   EXPECT_EQ(h.capability_level, GetParam().isolation == Isolation::move ? "full" : "baseline");
-  EXPECT_EQ(h.nodes.at(0), guest->stats().home_node);
+  EXPECT_EQ(h.nodes.at(0), guest->stats()->home_node);
 }
 
 TEST_P(Stats, CountEveryKindOfFault) {
@@ -89,7 +89,7 @@ TEST_P(Stats, CountEveryKindOfFault) {
   oracle.write(0, oracle.pages());
   ASSERT_TRUE(guest->reclaim(4 * MiB));
   ASSERT_EQ(oracle.check().wrong, 0U);
-  const auto s = guest->stats();
+  const auto s = *guest->stats();
   EXPECT_GT(s.fills, 0U);
   EXPECT_GT(s.swap_ins, 0U);
   EXPECT_GE(s.faults, s.fills + s.rescues + s.swap_ins);

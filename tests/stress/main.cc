@@ -115,7 +115,8 @@ void print_summary(const Phase& phase, World& world, const Monitor& monitor,
                   static_cast<double>(done[i].total.count()) / 1e3 / static_cast<double>(done[i].count),
                   static_cast<double>(done[i].longest.count()) / 1e6);
   GuestStats sum;
-  for (const auto& g : world.host().stats().guests) {
+  const auto guests = world.host().stats()->guests;
+  for (const auto& g : guests) {
     sum.faults += g.faults;
     sum.fills += g.fills;
     sum.rescues += g.rescues;

@@ -64,7 +64,7 @@ void Monitor::run() {
 }
 
 std::uint64_t Monitor::consumed() {
-  const auto stats = world_.host().stats();
+  const auto stats = *world_.host().stats();
   return resident_in(known_ranges()) + stats.overhead;
 }
 
@@ -82,7 +82,7 @@ void Monitor::check_budget() {
     ++single_excesses_;
     return;
   }
-  const auto stats = world_.host().stats();
+  const auto stats = *world_.host().stats();
   std::string text = "the guests hold " + std::to_string(first) + ", then " + std::to_string(second) +
                      " bytes; the budget is " + std::to_string(world_.budget()) + "; the library says " +
                      std::to_string(stats.consumed) + ", overhead " + std::to_string(stats.overhead);

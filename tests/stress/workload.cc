@@ -111,7 +111,7 @@ void Workload::on_tenant(Place& place, Tenant& tenant, Op op) {
       return;
     }
     case Op::stats: {
-      const auto stats = tenant.guest().stats();
+      const auto stats = *tenant.guest().stats();
       if (stats.memory != tenant.pages() * kPageSize || stats.lost != 0 || stats.swap_errors != 0)
         report_failure("stats of guest \"" + tenant.name() + "\": memory " + std::to_string(stats.memory) + ", lost " +
                        std::to_string(stats.lost) + ", swap errors " + std::to_string(stats.swap_errors));

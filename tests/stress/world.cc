@@ -163,7 +163,7 @@ void World::settle() {
   HostStats stats;
   std::uint64_t ahead = 0;
   const auto back = [&] {
-    stats = host_.stats();
+    stats = *host_.stats();
     ahead = 0;
     for (const auto* node : nodes)
       if (node->zero_pool != nullptr) ahead += node->zero_pool->ready() * kHugePageSize;

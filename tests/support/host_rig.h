@@ -70,7 +70,7 @@ class HostRig {
   static bool reclaim_down_to(Guest& guest, std::uint64_t pages) {
     return eventually([&] {
       reclaim_all(guest);
-      return guest.stats().resident <= pages * kPageSize;
+      return guest.stats()->resident <= pages * kPageSize;
     });
   }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "reclaim/drop_leftovers.h"
 #include "support/eventually.h"
 
 namespace vmm::test {
@@ -108,6 +109,7 @@ void NodeRig::settle(RigGuest& guest) {
       if (guest->table.load(page).locked()) return false;
     return true;
   })) << "a page stays locked";
+  reclaim::drop_leftovers(guest.memory());
 }
 
 std::uint64_t NodeRig::park(RigGuest& guest) {

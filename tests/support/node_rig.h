@@ -77,7 +77,8 @@ class NodeRig final : private region::MemoryDemand, private region::CreditWaiter
   // Ends the guest, as a host does it.
   void remove(RigGuest& guest);
 
-  // Waits until nobody works on a page of the guest: who waits for a page is woken before its word is unlocked.
+  // Waits until nobody works on a page of the guest: who waits for a page is woken before its word is unlocked. Drops
+  // the originals of pages that were rescued by copying.
   void settle(RigGuest& guest);
   // Settles, then parks all that can be parked: isolated pages. Returns how many pages.
   std::uint64_t park(RigGuest& guest);

@@ -1,0 +1,28 @@
+// What Host::stats() tells.
+#include "host/host_core.h"
+
+namespace vmm {
+
+Result<HostStats> HostCore::stats() {
+  if (in_child()) return forked("stats");
+  HostStats s;
+  s.memory = credit_.budget() * kPageSize;
+  s.consumed = credit_.consumed() * kPageSize;
+  s.free = credit_.free() * kPageSize;
+  s.overhead = overhead_pages_ * kPageSize;
+  s.reserved = reserved_;
+  for (const auto& guest : guests()) {
+    auto stats = guest->stats();
+    if (!stats) continue;  // it is ending
+    s.guests.push_back(std::move(*stats));
+    s.swapped += s.guests.back().swapped;
+  }
+  for (const auto& node : nodes_) s.nodes.push_back(node->node.id);
+  s.capability_level = move_ ? to_string(capabilities_.level)
+                             : (managing_possible() ? to_string(CapabilityLevel::baseline) : "none");
+  if (!nodes_.empty())
+    s.swap_io = nodes_.front()->worker->backend() == os::AsyncIo::Backend::io_uring ? "io_uring" : "threads";
+  return s;
+}
+
+}  // namespace vmm
