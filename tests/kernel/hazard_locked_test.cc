@@ -62,7 +62,7 @@ TEST_P(Hazard24_Locked, MlockedPagesStayOrGoWhole) {
 TEST_P(Hazard24_Locked, MlockallLosesNothing) {
   for (const int flags : {MCL_CURRENT, MCL_CURRENT | MCL_FUTURE}) {
     VMM_EXPECT_CHILD(in_child([&](Findings& findings) {
-      if ((flags & MCL_FUTURE) != 0 && test::lock_all_memory(flags) != 0)
+      if ((flags & MCL_FUTURE) != 0 && ::mlockall(flags) != 0)
         return findings.skip("mlockall: RLIMIT_MEMLOCK is too low");
       auto host = Host::create(host_options(directory_.path()));
       if (!findings.check(host, "Host::create")) return;
@@ -70,7 +70,7 @@ TEST_P(Hazard24_Locked, MlockallLosesNothing) {
       if (!findings.check(guest, "create_guest")) return;
       PageOracle oracle(guest->memory(), 1);
       oracle.write(0, oracle.pages());
-      if ((flags & MCL_FUTURE) == 0 && test::lock_all_memory(flags) != 0)
+      if ((flags & MCL_FUTURE) == 0 && ::mlockall(flags) != 0)
         return findings.skip("mlockall: RLIMIT_MEMLOCK is too low");
       for (int round = 0; round < 3; ++round) {
         findings.check(guest->reclaim(2 * MiB), "reclaim");

@@ -1,5 +1,4 @@
-// lock_memory(): mlock and its like, by the system calls themselves: the sanitizers make nothing of those of the C
-// library.
+// lock_memory(): mlock by the system call itself: the sanitizers make nothing of the C library's.
 // Thread-safety: any thread.
 #pragma once
 
@@ -15,6 +14,5 @@ inline int lock_memory(const void* start, std::uint64_t bytes) {
 inline int unlock_memory(const void* start, std::uint64_t bytes) {
   return static_cast<int>(::syscall(SYS_munlock, start, bytes));
 }
-inline int lock_all_memory(int flags) { return static_cast<int>(::syscall(SYS_mlockall, flags)); }
 
 }  // namespace vmm::test
