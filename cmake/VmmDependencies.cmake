@@ -7,5 +7,4 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(VMM_URING REQUIRED IMPORTED_TARGET liburing)
 pkg_check_modules(VMM_HWLOC REQUIRED IMPORTED_TARGET hwloc)
 pkg_check_modules(VMM_NUMA REQUIRED IMPORTED_TARGET numa)
-# Header only: included with XXH_INLINE_ALL, never linked.
-find_path(VMM_XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
+pkg_check_modules(VMM_XXHASH REQUIRED IMPORTED_TARGET libxxhash)

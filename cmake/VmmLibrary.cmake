@@ -4,6 +4,7 @@
 set(VMM_LAYERS base policy os topology region sharing reclaim migrate host)
 set(VMM_NEEDS_os PkgConfig::VMM_URING PkgConfig::VMM_NUMA)
 set(VMM_NEEDS_topology PkgConfig::VMM_HWLOC)
+set(VMM_NEEDS_reclaim PkgConfig::VMM_XXHASH)
 
 set(vmm_objects "")
 set(below "")
@@ -17,7 +18,6 @@ foreach(layer IN LISTS VMM_LAYERS)
       VISIBILITY_INLINES_HIDDEN ON)
     target_include_directories(vmm_${layer}
       PUBLIC "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/lib")
-    target_include_directories(vmm_${layer} SYSTEM PRIVATE "${VMM_XXHASH_INCLUDE_DIR}")
     target_link_libraries(vmm_${layer} PUBLIC ${below} tl::expected Threads::Threads ${VMM_NEEDS_${layer}})
     list(APPEND vmm_objects $<TARGET_OBJECTS:vmm_${layer}>)
     list(APPEND below vmm_${layer})
@@ -37,7 +37,7 @@ foreach(target vmm vmm_static)
     $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   target_link_libraries(${target}
     PUBLIC tl::expected
-    PRIVATE Threads::Threads PkgConfig::VMM_URING PkgConfig::VMM_NUMA PkgConfig::VMM_HWLOC)
+    PRIVATE Threads::Threads PkgConfig::VMM_URING PkgConfig::VMM_NUMA PkgConfig::VMM_HWLOC PkgConfig::VMM_XXHASH)
 endforeach()
 
 set_target_properties(vmm PROPERTIES
@@ -52,6 +52,5 @@ endif()
 # For tests and benchmarks: the static library together with the headers of lib/.
 add_library(vmm_internal INTERFACE)
 target_include_directories(vmm_internal INTERFACE "${PROJECT_SOURCE_DIR}/lib")
-target_include_directories(vmm_internal SYSTEM INTERFACE "${VMM_XXHASH_INCLUDE_DIR}")
 target_link_libraries(vmm_internal INTERFACE
-  vmm_static Threads::Threads PkgConfig::VMM_URING PkgConfig::VMM_NUMA PkgConfig::VMM_HWLOC)
+  vmm_static Threads::Threads PkgConfig::VMM_URING PkgConfig::VMM_NUMA PkgConfig::VMM_HWLOC PkgConfig::VMM_XXHASH)

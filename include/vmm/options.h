@@ -43,7 +43,8 @@ struct HostOptions {
   std::uint32_t swap_in_batch_pages = 64;
   // Most swap writes in flight (ESX SwapAsyncWritePages, 20). 1-64.
   std::uint32_t swap_async_write_pages = 20;
-  // Wait before a swap file that failed a write is written again (ESX SwapRetryTimeout, 300).
+  // Wait before a swap file that failed a write is written again (ESX SwapRetryTimeout, 300). At least
+  // 10 ms are waited.
   std::chrono::milliseconds swap_retry_timeout = std::chrono::seconds(300);
   // Free share of `memory` below which guests are reclaimed from (ESX high/soft threshold, 6 %). 0-0.5.
   double min_free = 0.06;

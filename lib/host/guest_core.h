@@ -49,6 +49,7 @@ class GuestCore : public std::enable_shared_from_this<GuestCore> {
   region::GuestMemory& memory() noexcept { return *memory_; }
   HostCore& host() noexcept { return *host_; }
 
+  std::string manage_error;        // the scheduler's: why the guest could not be managed when last tried
   std::uint64_t reported_out = 0;  // the scheduler's: swapped_out at its last report
 
   // A seat's thread has left, or the seat was dropped.

@@ -220,7 +220,8 @@ Result<void> HostCore::check(const GuestOptions& options) {
     if (std::any_of(list_.begin(), list_.end(), [&](const auto* g) { return g->name() == options.name; }))
       return base::invalid("GuestOptions::name = \"" + options.name + "\"", "names are unique within a host");
   }
-  return host::check_admission(options, {credit_.budget() * kPageSize, overhead_pages_ * kPageSize, reserved_,
+  return host::check_admission(options, {credit_.budget() * kPageSize, overhead_pages_ * kPageSize,
+                                         reserved_ + pinned(nullptr).beyond_reservation * kPageSize,
                                          guest_memory_, options_.min_free, managing_possible()});
 }
 
@@ -324,21 +325,29 @@ void HostCore::end_guest(GuestCore& guest) noexcept {
   watch_again();
 }
 
+// What guests other than `except` have pinned.
+HostCore::Pinned HostCore::pinned(const GuestCore* except) {
+  Pinned all;
+  for (const auto& guest : guests()) {
+    if (guest.get() == except) continue;
+    host::GatePass pass(guest->gate());
+    if (!pass) continue;
+    const auto pages = guest->memory().counters.pinned.load(std::memory_order_relaxed);
+    const auto reserved = guest->options().reservation / kPageSize;
+    all.pages += pages;
+    all.beyond_reservation += pages > reserved ? pages - reserved : 0;
+  }
+  return all;
+}
+
 std::uint64_t HostCore::pinnable(const GuestCore& guest) {
   const auto above = [](std::uint64_t a, std::uint64_t b) { return a > b ? a - b : 0; };
   // Half the budget stays for what moves: with everything pinned nobody could be served. And what is pinned beyond a
   // guest's reservation comes from what nobody has reserved.
-  std::uint64_t others = 0, unreserved = above(credit_.budget(), overhead_pages_ + reserved_ / kPageSize);
-  for (const auto& g : guests()) {
-    if (g.get() == &guest) continue;
-    host::GatePass pass(g->gate());
-    if (!pass) continue;
-    const auto pinned = g->memory().counters.pinned.load(std::memory_order_relaxed);
-    others += pinned;
-    unreserved = above(unreserved, above(pinned, g->options().reservation / kPageSize));
-  }
+  const auto others = pinned(&guest);
+  const auto unreserved = above(credit_.budget(), overhead_pages_ + reserved_ / kPageSize + others.beyond_reservation);
   const auto own = (guest.options().limit != 0 ? guest.options().limit : guest.options().memory) / kPageSize;
-  return std::min({own, above(credit_.budget() / 2, others), unreserved + guest.options().reservation / kPageSize});
+  return std::min({own, above(credit_.budget() / 2, others.pages), unreserved + guest.options().reservation / kPageSize});
 }
 
 void HostCore::credit_returned() noexcept {

@@ -63,6 +63,12 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
     std::uint64_t promised = 0, reserved = 0;
   };
 
+  // Pages.
+  struct Pinned {
+    std::uint64_t pages = 0, beyond_reservation = 0;
+  };
+  Pinned pinned(const GuestCore* except);
+
   HostCore(const HostOptions& options, Capabilities capabilities, const topology::Topology& topology,
            std::uint64_t budget, host::ForkGuard guard, os::ProcessMemory memory, os::Pagemap pagemap);
   Result<void> start();

@@ -36,7 +36,8 @@ Result<std::unique_ptr<NodeRuntime>> make_node_runtime(const topology::Node& nod
   out.node = node.id;
   out.io = host.swap_io;
   out.writes_in_flight = host.swap_async_write_pages;
-  out.retry_timeout = host.swap_retry_timeout;
+  // Without any pause a file that fails would keep the worker busy with parking and giving back.
+  out.retry_timeout = std::max<base::Nanos>(host.swap_retry_timeout, std::chrono::milliseconds(10));
   auto swap_out = reclaim::SwapOut::create(out, notices);
   if (!swap_out) return tl::unexpected(swap_out.error());
   WorkerOptions work;

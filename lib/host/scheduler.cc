@@ -94,9 +94,14 @@ base::Nanos HostCore::watch(base::Nanos now) {
       return harmless ? base::Nanos(options_.rebalance_period) : policy::watch_period(free, manage_at);
     }
     const auto reason = "free memory is " + base::bytes_text(free) + ", below " + base::bytes_text(manage_at);
-    for (const auto& guest : natives.guests)
-      if (auto r = guest->manage(reason); !r)
-        emit(EventKind::not_reclaimable, guest->name(), guest->options().memory, "userfaultfd", r.error().message());
+    for (const auto& guest : natives.guests) {
+      auto r = guest->manage(reason);
+      const auto error = r ? std::string() : r.error().message();
+      // Said once, however often it is tried.
+      if (!error.empty() && error != guest->manage_error)
+        emit(EventKind::not_reclaimable, guest->name(), guest->options().memory, "userfaultfd", error);
+      guest->manage_error = error;
+    }
     watch_.forget();
     std::erase_if(natives.memories, [](const auto* m) { return m->managed(); });
     watch_.measure(natives.memories, now);

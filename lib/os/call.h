@@ -1,5 +1,7 @@
 // The one seam between the library and the kernel: every system call of lib/os goes through call(), so a
 // test can make the Nth call of any kind fail, once or for good, io_uring's completions included.
+// What cannot fail on a descriptor that is open (an eventfd's read and write, EPOLL_CTL_DEL, F_GETFL) and what reads a
+// constant of the process (clocks, limits) is called directly.
 // Thread-safety: call() may be made from any thread; set_interceptor() while no call is being made.
 #pragma once
 

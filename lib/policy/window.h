@@ -69,7 +69,7 @@ class ReadWindow {
   }
 
   // Reads in flight that hide a device's latency once a stream is at full window.
-  static constexpr std::uint64_t kDepth = 4;
+  static constexpr std::uint64_t kDepth = 8;
 
  private:
   struct Stream {

@@ -2,8 +2,12 @@
 
 #include <cstring>
 
-#define XXH_INLINE_ALL
+#if defined(__x86_64__)
+// Of the versions for the processor's vector units the widest that it has: 14 GB/s with AVX2, 4-8 without.
+#include <xxh_x86dispatch.h>
+#else
 #include <xxhash.h>
+#endif
 
 #include "vmm/units.h"
 

@@ -90,6 +90,10 @@ std::uint64_t Evictor::take(std::uint64_t first, std::uint64_t count, const std:
     }
     region::TakenSet taken;
     const int error = guest_.isolator().take(guest_, first + i, end - i, taken);
+    // What the kernel had swapped out moved as it was. The worker reads it back, so that no fault thread has to.
+    for (auto k = i; k < end; ++k)
+      if (taken[k - i] && (bits[k] & os::kSwapped) != 0)
+        static_cast<void>(*const_cast<const volatile std::byte*>(guest_.staged(first + k)));
     // Before the words say so: a fault thread may rescue them at once.
     bump(guest_.counters.staging, taken.count());
     taken_pages += taken.count();

@@ -22,6 +22,7 @@ using region::PageWord;
 namespace {
 
 constexpr std::uint32_t kRun = 64;
+constexpr unsigned kBatch = 4;       // writes handed to the kernel at once: each time costs the device a notice
 constexpr std::uint32_t kTries = 3;  // of a write that fails with an error that may pass
 
 bool may_pass(int error) noexcept { return error == EAGAIN || error == EINTR || error == ENOMEM || error == EBUSY; }
@@ -59,6 +60,7 @@ std::uint64_t SwapOut::write(GuestMemory& guest, std::uint64_t first, std::uint6
     begun += write_run(guest, page, length, now);
     page += length;
   }
+  io_->flush();
   return begun;
 }
 
@@ -136,6 +138,8 @@ void SwapOut::submit(std::size_t index) {
   const Write& w = writes_[index];
   VMM_CHECK(io_->submit({os::IoOp::write, SwapStore::of(*w.guest).file.fd(), w.guest->staged(w.first),
                          static_cast<std::uint32_t>(w.count * kPageSize), w.slot * kPageSize, index}));
+  if (++queued_ < kBatch) return;
+  queued_ = 0;
   io_->flush();
 }
 
@@ -157,6 +161,7 @@ void SwapOut::complete(std::size_t index, int result, base::Nanos now) {
   if (!whole && (result >= 0 || may_pass(-result)) && ++w.tries < kTries) {
     // A short write or a moment's lack of something: the whole run once more.
     submit(index);
+    io_->flush();
     return;
   }
   const Write ended = w;

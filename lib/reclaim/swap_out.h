@@ -67,6 +67,7 @@ class SwapOut {
   std::unique_ptr<os::AsyncIo> io_;
   std::vector<Write> writes_;
   std::uint64_t in_flight_pages_ = 0;
+  unsigned queued_ = 0;  // writes not yet handed to the kernel
 };
 
 }  // namespace vmm::reclaim

@@ -138,6 +138,24 @@ TEST_F(BadInput, GuestOptions) {
   EXPECT_TRUE(directory_.entries().empty());
 }
 
+// What is pinned cannot be given to anybody, so it cannot be promised.
+TEST_F(BadInput, ReservationThatPinsOfOthersLeaveNoRoomFor) {
+  auto host = Host::create(host_options());
+  ASSERT_TRUE(host);
+  auto large = guest_options("large");
+  large.memory = 64 * MiB;
+  auto first = host->create_guest(large);
+  ASSERT_TRUE(first) << first.error().message();
+  auto pin = first->pin(0, 24 * MiB);
+  ASSERT_TRUE(pin) << pin.error().message();
+  auto reserved = guest_options("reserved");
+  reserved.memory = reserved.reservation = 32 * MiB;
+  expect_error(host->create_guest(reserved), make_error_code(Errc::admission_refused), "GuestOptions::reservation",
+               "33554432", "HostOptions::memory");
+  pin->release();
+  EXPECT_TRUE(host->create_guest(reserved));
+}
+
 // The budget is smaller than what was promised, also in sum.
 TEST_F(BadInput, BudgetSmallerThanTheReservations) {
   auto host = Host::create(host_options());

@@ -169,7 +169,9 @@ TEST_P(HostPromises, CreateAndDestroyLeaveNothing) {
     ASSERT_TRUE(directory_.entries().empty());
     if (i == 3) maps = mappings();
   }
-  if (!kThreadSanitizer) EXPECT_LE(mappings(), maps + 8);
+  if (!kThreadSanitizer) {
+    EXPECT_LE(mappings(), maps + 8);
+  }
 }
 
 class NativeAndManaged : public HostPromises {};
