@@ -99,6 +99,7 @@ TEST_P(Discards, Hazard11_DiscardedPagesAreZeroInEveryState) {
     EXPECT_EQ(guest.wrong(0, 64, 1), "");
     EXPECT_EQ(guest.wrong(128, 192, 1), "");
     // Neither memory nor swap is kept for what was discarded.
+    rig.settle(guest);
     EXPECT_EQ(test::resident_pages(guest->staged(64), 64), 0u);
     rig.evict(guest);
     EXPECT_EQ(guest.store().slots.in_use(), 160u);
@@ -213,6 +214,7 @@ TEST_P(Discards, Hazard11_DiscardRacesWritersAndEviction) {
   rig.finish();
   ASSERT_TRUE(reclaim::discard(guest.memory(), guest.pins(), 0, 256));
   for (std::uint64_t page = 0; page < 256; ++page) ASSERT_TRUE(test::is_zero(guest.at(page))) << page;
+  rig.settle(guest);
   EXPECT_EQ(guest.store().slots.in_use(), 0u);
   EXPECT_EQ(guest->counters.staging.load(), 0u);
   EXPECT_EQ(guest->counters.resident.load(), test::resident_pages(guest.at(0), 256));

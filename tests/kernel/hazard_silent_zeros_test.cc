@@ -241,6 +241,7 @@ TEST_P(SilentZeros, Hazard02_FirstTouchesRaceTheChangeToManaged) {
     EXPECT_EQ(guest.wrong(), "") << "round " << round;
     rig.evict(guest);
     EXPECT_EQ(guest.wrong(), "") << "round " << round;
+    rig.settle(guest);
     EXPECT_EQ(guest->counters.resident.load(), test::resident_pages(guest.at(0), 2048));
   }
 }
