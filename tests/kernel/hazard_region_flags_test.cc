@@ -36,7 +36,7 @@ class Hazard26_Flags : public EachWay {
       ASSERT_TRUE(guest.reclaim(guest.memory().size() / (round % 2 == 0 ? 1 : 2)));
       for (std::uint64_t page = 0; page < oracle.pages(); page += 5)
         ASSERT_EQ(oracle.look(page), PageOracle::Look::right) << page;
-      ASSERT_TRUE(guest.discard(round * 64 * kPageSize, 16 * kPageSize));
+      ASSERT_TRUE(guest.discard(static_cast<std::uint64_t>(round) * 64 * kPageSize, 16 * kPageSize));
       oracle.expect_zeros(static_cast<std::uint64_t>(round) * 64, static_cast<std::uint64_t>(round) * 64 + 16);
       ASSERT_TRUE(guest.restore());
     }

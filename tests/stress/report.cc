@@ -195,7 +195,7 @@ void report_failure(const std::string& message) {
 void install_crash_report() {
   struct sigaction action {};
   action.sa_sigaction = crashed;
-  action.sa_flags = SA_SIGINFO | SA_RESETHAND;
+  action.sa_flags = static_cast<int>(SA_SIGINFO | SA_RESETHAND);
   sigaction(SIGSEGV, &action, nullptr);
   sigaction(SIGBUS, &action, nullptr);
 }
