@@ -1,7 +1,6 @@
 // The public handles Guest and Pin: checks for an empty handle, then the core.
 #include "vmm/guest.h"
 
-#include <new>
 #include <utility>
 
 #include "base/error.h"

@@ -1,7 +1,6 @@
 // The public handle Host: checks for an empty handle, then the core.
 #include "vmm/host.h"
 
-#include <new>
 #include <utility>
 
 #include "base/error.h"
