@@ -30,6 +30,7 @@ std::string thread_text(int tid) {
 }  // namespace
 
 int current_tid() noexcept { return ::gettid(); }
+void yield_processor() noexcept { ::sched_yield(); }
 
 Result<std::vector<int>> thread_affinity(int tid) {
   // EINVAL means that the machine may have more processors than the mask has bits.

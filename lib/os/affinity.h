@@ -11,6 +11,8 @@ namespace vmm::os {
 
 // Kernel id of the calling thread.
 int current_tid() noexcept;
+// Lets others run that want this processor.
+void yield_processor() noexcept;
 
 // Processors that thread `tid` (0 = the calling thread) may run on, ascending. Machines with any number of
 // processors. Errors: ESRCH (no such thread), EPERM.

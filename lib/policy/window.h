@@ -68,6 +68,19 @@ class ReadWindow {
     return {1, page + 1};
   }
 
+  // Pages [from, from + count), which were read ahead, have come: what to read next so that the device goes on
+  // while the thread that will touch them has not run yet. Empty unless they are a stream's at full window.
+  PageRange came(std::uint64_t from, std::uint64_t count) noexcept {
+    for (auto& s : streams_) {
+      if (s.pages < most_ || from < s.last || from >= s.end) continue;
+      const auto most = s.last + 2 * kDepth * most_;
+      const auto next = s.end;
+      s.end = std::max(next, std::min(next + count, most));
+      return {next, s.end - next};
+    }
+    return {};
+  }
+
   // Reads in flight that hide a device's latency once a stream is at full window.
   static constexpr std::uint64_t kDepth = 8;
 

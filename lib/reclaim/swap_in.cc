@@ -20,6 +20,8 @@ using region::PageState;
 
 namespace {
 
+// Pages put in place before new faults are looked at: their reads are to be in flight meanwhile.
+constexpr std::uint32_t kSlice = 16;
 constexpr std::uint32_t kTries = 3;  // of a read that fails, before its page is given up
 
 }  // namespace
@@ -31,13 +33,16 @@ Result<std::unique_ptr<SwapIn>> SwapIn::create(const SwapInOptions& options, reg
   auto io = os::AsyncIo::create(backend_of(options.io), kLarge + kSmall, name.c_str());
   if (!io) return tl::unexpected(io.error());
   s->io_ = std::move(*io);
-  auto buffers = os::Mapping::anonymous(buffer_bytes());
+  auto buffers = os::Mapping::guarded(buffer_bytes());
   if (!buffers) return tl::unexpected(buffers.error());
   s->buffers_ = std::move(*buffers);
+  // A buffer of neighbouring frames is one segment for the device; of scattered ones, as many as pages.
+  os::advise_huge_pages(s->buffers_.data(), kLarge * kLargeBytes, true);
   os::keep_from_children(s->buffers_.data(), s->buffers_.size());
   os::exclude_from_core_dumps(s->buffers_.data(), s->buffers_.size());
   os::bind_to_node(s->buffers_.data(), s->buffers_.size(), options.node, os::NodePolicy::preferred);
   os::name_range(s->buffers_.data(), s->buffers_.size(), "vmm-buffers");
+  os::populate_for_write(s->buffers_.data(), s->buffers_.size());
   return s;
 }
 
@@ -169,16 +174,26 @@ void SwapIn::flush() noexcept {
   io_->flush();
 }
 
+bool SwapIn::awaited() const noexcept {
+  return io_->in_flight() > 0 && std::any_of(reads_.begin(), reads_.end(), [](const Read& r) {
+           return r.guest != nullptr && r.why != Why::prefetch;
+         });
+}
+
 unsigned SwapIn::in_flight(const GuestMemory& guest) const noexcept {
   return static_cast<unsigned>(
       std::count_if(reads_.begin(), reads_.end(), [&](const Read& r) { return r.guest == &guest; }));
 }
 
 bool SwapIn::reap() noexcept {
-  std::array<os::IoCompletion, 64> completions;
-  const auto count = io_->reap(completions, false);
-  for (std::size_t i = 0; i < count; ++i) complete(static_cast<std::size_t>(completions[i].tag), completions[i].result);
-  return count > 0;
+  std::uint32_t pages = 0;
+  std::array<os::IoCompletion, 1> one;
+  while (pages < kSlice && io_->reap(one, false) == 1) {
+    const auto index = static_cast<std::size_t>(one[0].tag);
+    pages += reads_[index].count;
+    complete(index, one[0].result);
+  }
+  return pages > 0;
 }
 
 bool SwapIn::good(const Read& read, std::uint32_t index, const std::byte* bytes) const noexcept {
@@ -224,8 +239,13 @@ void SwapIn::complete(std::size_t index, int result) noexcept {
       from = to;
     }
   }
+  const auto came = read;
   read.guest = nullptr;
   guest.table.released();
+  if (came.why == Why::ahead && first_good && !guest.closing) {
+    const auto next = guest.read_window.came(came.first, came.count);
+    read_ahead(guest, next.first, next.first + next.count, options_.batch_pages);
+  }
 }
 
 void SwapIn::place(Read& read, std::byte* bytes, std::uint32_t from, std::uint32_t to) noexcept {

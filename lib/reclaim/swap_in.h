@@ -40,6 +40,7 @@ class SwapIn final : public region::PageSource {
   std::array<int, 2> event_fds() const noexcept override { return io_->event_fds(); }
   bool reap() noexcept override;
   void flush() noexcept override;
+  bool awaited() const noexcept override;
   unsigned in_flight(const region::GuestMemory& guest) const noexcept override;
 
   // Memory of the buffers, in bytes, all of it touched at some time.

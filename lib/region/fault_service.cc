@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "os/affinity.h"
 #include "region/isolator.h"
 
 namespace vmm::region {
@@ -134,11 +135,9 @@ void FaultService::run() noexcept {
   while (!stop_) {
     const bool kernel_asked = std::any_of(deferred_.begin(), deferred_.end(),
                                           [](const Fault& f) { return f.outcome == Outcome::wait_kernel; });
-    const int count = poller_.wait(tags.data(), static_cast<int>(tags.size()), kernel_asked ? kRetryMs : -1);
-    // Interrupted by a completion, or by time.
-    bool look_again = kernel_asked || (count == 0 && source_.reap()), rung = false;
-    for (int i = 0; i < count; ++i) {
-      const auto tag = tags[static_cast<std::size_t>(i)];
+    const auto woken = wait(tags, kernel_asked);
+    bool look_again = kernel_asked || woken.reaped, rung = false;
+    for (const auto tag : std::span(tags).first(static_cast<std::size_t>(woken.tags))) {
       if (tag == kBellTag) {
         bell_.clear();
         look_again = rung = true;
@@ -157,6 +156,32 @@ void FaultService::run() noexcept {
     source_.flush();
     finish_removals();
   }
+}
+
+// Sleeps until something happens. While somebody waits for a fast device it looks for a while first.
+FaultService::Wakeup FaultService::wait(std::span<std::uint64_t> tags, bool kernel_asked) noexcept {
+  const auto look = [&](int timeout_ms) {
+    Wakeup w;
+    w.tags = poller_.wait(tags.data(), static_cast<int>(tags.size()), timeout_ms);
+    // No tag: interrupted, by a completion most of the time.
+    w.reaped = w.tags == 0 && source_.reap();
+    return w;
+  };
+  if (kernel_asked) return look(kRetryMs);
+  if (!source_.awaited()) return look(-1);
+  const auto begun = now();
+  Wakeup w;
+  for (const auto longest = poll_.begin(); longest.count() > 0;) {
+    w = look(0);
+    const auto before = now();
+    if (w.tags > 0 || w.reaped || before - begun > longest) break;
+    os::yield_processor();
+    if (poll_.disturbs(now() - before)) break;
+  }
+  const bool found = w.tags > 0 || w.reaped;
+  if (!found) w = look(-1);
+  if (w.reaped || (w.tags == 1 && tags[0] == kSourceTag)) poll_.came(now() - begun, found);
+  return w;
 }
 
 void FaultService::take_commands() noexcept {

@@ -10,11 +10,13 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/clock.h"
 #include "os/poller.h"
 #include "os/thread.h"
+#include "policy/hybrid_poll.h"
 #include "region/guest_memory.h"
 #include "region/notice.h"
 #include "region/page_source.h"
@@ -83,6 +85,12 @@ class FaultService {
   FaultService(const FaultServiceOptions& options, Credit& credit, PageSource& source, MemoryDemand& demand,
                Notices& notices, ZeroPool* zero_pool);
   void run() noexcept;
+  // How many tags were stored, and whether completions were taken.
+  struct Wakeup {
+    int tags = 0;
+    bool reaped = false;
+  };
+  Wakeup wait(std::span<std::uint64_t> tags, bool kernel_asked) noexcept;
   void post(Command& command) noexcept;
   void take_commands() noexcept;
   void finish_removals() noexcept;
@@ -123,6 +131,7 @@ class FaultService {
   std::vector<Fault> deferred_;         // capacity kMostDeferred, never grown
   std::vector<GuestMemory*> guests_;    // capacity kMostGuests
   std::vector<Command*> removing_;      // capacity kMostGuests
+  policy::HybridPoll poll_;
   bool stop_ = false;
   bool pumping_ = false;                // a prefetch is under way
 

@@ -43,6 +43,8 @@ class PageSource {
   virtual bool reap() noexcept = 0;
   // Hands started reads to the kernel.
   virtual void flush() noexcept = 0;
+  // Reads are in flight that threads wait for or soon will; not those of a prefetch.
+  virtual bool awaited() const noexcept = 0;
   // Reads in flight for that guest.
   virtual unsigned in_flight(const GuestMemory& guest) const noexcept = 0;
 };
