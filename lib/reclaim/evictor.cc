@@ -23,6 +23,7 @@ std::uint64_t Evictor::park(std::uint64_t pages, std::uint64_t looks, base::Nano
   // Without a file to write to, parking would only cost the guest rescues.
   if (!SwapStore::of(guest_).writable(now)) return 0;
   std::array<std::uint8_t, kChunk> bits;
+  std::uint64_t known_from = 0, known_to = 0;  // pages whose bits are known
   std::uint64_t parked = 0;
   const auto runs = (guest_.pages() + kRun - 1) / kRun;
   for (looks = std::min(looks, runs); looks > 0 && parked < std::min(pages, most);) {
@@ -30,8 +31,13 @@ std::uint64_t Evictor::park(std::uint64_t pages, std::uint64_t looks, base::Nano
     const auto run = first / kRun;
     auto count = std::min(kRun, guest_.pages() - first);
     const bool chunk_begins = first % kChunk == 0 && first + kChunk <= guest_.pages();
-    const auto seen = chunk_begins ? kChunk : count;
-    const bool known = guest_.pagemap().bits(guest_.at(first), seen, bits.data()) == 0;
+    bool known = first >= known_from && first + count <= known_to;
+    if (!known || chunk_begins) {
+      const auto seen = std::min(kChunk - first % kChunk, guest_.pages() - first);
+      known = guest_.pagemap().bits(guest_.at(first), seen, bits.data()) == 0;
+      known_from = first;
+      known_to = known ? first + seen : first;
+    }
     if (known && chunk_begins && std::all_of(bits.begin(), bits.end(), [](auto b) { return (b & os::kHuge) != 0; }) &&
         most - parked >= kChunk)
       count = kChunk;
@@ -44,7 +50,7 @@ std::uint64_t Evictor::park(std::uint64_t pages, std::uint64_t looks, base::Nano
       heat = std::max(heat, guest_.heat(r));
       guest_.cool(r);
     }
-    if (heat == 0) parked += park_range(first, count, bits.data(), most - parked, now);
+    if (heat == 0) parked += park_range(first, count, bits.data() + (first - known_from), most - parked, now);
   }
   return parked;
 }
@@ -130,6 +136,7 @@ std::uint64_t Evictor::write(std::uint64_t pages, base::Nanos until, base::Nanos
     parked_pages_ -= run.taken;
     handed += out.write(guest_, run.first, run.count, now);
   }
+  out.flush();
   return handed;
 }
 

@@ -226,6 +226,11 @@ void SwapIn::complete(std::size_t index, int result) noexcept {
     else
       put_back(read, 0, 1);
   } else {
+    if (read.why == Why::ahead && !guest.closing) {
+      // Before this read is put in place: while a stream goes on, some page of it is always locked.
+      const auto next = guest.read_window.came(read.first, read.count);
+      read_ahead(guest, next.first, next.first + next.count, options_.batch_pages);
+    }
     // Runs of good pages are put in place together; a bad one stays where it is until somebody wants it.
     for (std::uint32_t from = 0; from < read.count;) {
       auto to = from + 1;
@@ -239,13 +244,8 @@ void SwapIn::complete(std::size_t index, int result) noexcept {
       from = to;
     }
   }
-  const auto came = read;
   read.guest = nullptr;
   guest.table.released();
-  if (came.why == Why::ahead && first_good && !guest.closing) {
-    const auto next = guest.read_window.came(came.first, came.count);
-    read_ahead(guest, next.first, next.first + next.count, options_.batch_pages);
-  }
 }
 
 void SwapIn::place(Read& read, std::byte* bytes, std::uint32_t from, std::uint32_t to) noexcept {

@@ -2,7 +2,8 @@
 // has succeeded. Zero pages are dropped without a write; pages whose slot still holds their bytes keep it.
 //
 // While a page is being written its word says `writing`: a fault then gets a copy, and the staged page stays
-// until the write has ended, for the device still reads it.
+// until the write has ended, for the device still reads it. A huge page's frames are one block only as long as none
+// of it is dropped, so all of it is dropped at once, when its last write has ended.
 // Thread-safety: one worker thread.
 #pragma once
 
@@ -12,6 +13,7 @@
 
 #include "base/clock.h"
 #include "os/async_io.h"
+#include "reclaim/finish_pages.h"
 #include "reclaim/swap_store.h"
 #include "region/guest_memory.h"
 #include "region/notice.h"
@@ -31,41 +33,56 @@ class SwapOut {
   // Errors: those of AsyncIo.
   static Result<std::unique_ptr<SwapOut>> create(const SwapOutOptions& options, region::Notices& notices);
 
-  // Writes those pages of [first, first + count) that are isolated and not being written. Waits only while the
-  // most writes are in flight. Returns how many pages it dealt with at once or began to write,
+  // Begins to write those pages of [first, first + count) that are isolated and not being written; flush() hands the
+  // last of them to the kernel. Waits only while the most writes are in flight. Returns how many pages it dealt with at once or began to write,
   // not those that went back into the guest for lack of slots.
   std::uint64_t write(region::GuestMemory& guest, std::uint64_t first, std::uint64_t count, base::Nanos now);
+  void flush() noexcept;
   // Ends the writes that have completed; with `wait`, all of them.
   void finish(bool wait, base::Nanos now);
-  // Pages whose writes are in flight.
+  // Pages being written.
   std::uint64_t pages_in_flight() const noexcept { return in_flight_pages_; }
   os::AsyncIo::EventFds event_fds() const noexcept { return io_->event_fds(); }
   os::AsyncIo::Backend backend() const noexcept { return io_->backend(); }
 
  private:
-  struct Write {
+  // Pages that follow each other and whose stay in staging ends together, when the last of their writes has ended.
+  struct Batch {
     region::GuestMemory* guest = nullptr;  // nullptr = unused
     std::uint64_t first = 0;
-    std::uint64_t slot = 0;
     std::uint32_t count = 0;
+    std::uint32_t writes = 0;  // in flight, and one while they are begun
+    PageEnds ends;
+  };
+  // One request to the file; its index is the request's tag.
+  struct Write {
+    Batch* batch = nullptr;   // nullptr = unused
+    std::uint32_t first = 0;  // within the batch
+    std::uint32_t count = 0;
+    std::uint64_t slot = 0;
     std::uint32_t tries = 0;
   };
-  // What finishing does with pages that are still isolated.
-  enum class End { written, dropped, failed };
 
   SwapOut(const SwapOutOptions& options, region::Notices& notices) : options_(options), notices_(notices) {}
-  std::uint32_t write_run(region::GuestMemory& guest, std::uint64_t first, std::uint32_t count, base::Nanos now);
-  std::uint32_t begin_write(region::GuestMemory& guest, std::uint64_t first, std::uint32_t count, base::Nanos now);
-  void submit(std::size_t index);
+  std::uint32_t write_batch(region::GuestMemory& guest, std::uint64_t first, std::uint32_t count, base::Nanos now);
+  PageEnd classify(const region::GuestMemory& guest, std::uint64_t page) const;
+  std::uint32_t begin_write(Batch& batch, std::uint32_t first, std::uint32_t count, base::Nanos now);
+  Batch& unused_batch();
+  Write& unused_write(base::Nanos now);
+  bool reap(bool wait, base::Nanos now);
+  bool finish_ended(std::size_t most);
+  void submit(const Write& write);
   void complete(std::size_t index, int result, base::Nanos now);
-  void end_pages(region::GuestMemory& guest, std::uint64_t first, std::uint32_t count, End end,
-                 std::uint64_t slot, bool new_slots);
+  void release(Batch& batch);
   bool free_slots(region::GuestMemory& guest);
 
   const SwapOutOptions options_;
   region::Notices& notices_;
   std::unique_ptr<os::AsyncIo> io_;
   std::vector<Write> writes_;
+  // One is being begun, as many as writes are in flight, and as many wait for their end: while the device is waited for.
+  std::vector<Batch> batches_;
+  std::vector<Batch*> ended_;  // written; capacity batches_.size()
   std::uint64_t in_flight_pages_ = 0;
   unsigned queued_ = 0;  // writes not yet handed to the kernel
 };

@@ -284,6 +284,11 @@ void FaultService::handle(const Fault& fault) noexcept {
 
 void FaultService::retry_deferred() noexcept {
   std::erase_if(deferred_, [&](Fault& f) {
+    if (f.outcome == Outcome::wait_page && f.guest->table.load(f.page).state() == PageState::empty) {
+      // Discarded meanwhile, by the very thread perhaps, which a read's end has woken: who waits still faults again.
+      f.guest->wake(f.page, 1);
+      return true;
+    }
     f.outcome = answer_watched(f);
     f.waited_for_zeros |= f.outcome == Outcome::wait_zeros;
     return f.outcome == Outcome::done || f.outcome == Outcome::reading;

@@ -19,7 +19,9 @@ class DiscardTest : public test::EachWay {};
 VMM_EACH_WAY(DiscardTest);
 
 TEST_P(DiscardTest, FreesMemorySlotsAndCredit) {
-  NodeRig rig(GetParam());
+  test::RigOptions short_reads;  // what is read ahead stays within what is discarded
+  short_reads.batch_pages = 1;
+  NodeRig rig(GetParam(), short_reads);
   test::RigGuestOptions options;
   options.pages = 2048;
   auto& guest = rig.add(options);

@@ -1,7 +1,10 @@
 #include "reclaim/swap_out.h"
 
+#include <cerrno>
+
 #include <gtest/gtest.h>
 
+#include "reclaim/discard.h"
 #include "support/call_hook.h"
 #include "support/guarded_access.h"
 #include "support/kernel_view.h"
@@ -79,6 +82,65 @@ TEST_P(SwapOutTest, WhenSlotsRunOutThoseOfResidentPagesGo) {
   // Now the file is full of pages that are nowhere else: the others stay in memory.
   rig.evict(guest);
   EXPECT_EQ(guest->counters.resident.load(), 128u);
+  EXPECT_EQ(guest.wrong(), "");
+}
+
+// What leaves in parts is split: each part's drop and the next move then cost as much as small pages do.
+TEST_P(SwapOutTest, AHugePageLeavesAsOneEachTime) {
+  test::RigOptions rig_options;
+  rig_options.roomy_free_pages = 0;
+  rig_options.zero_pool = true;
+  NodeRig rig(GetParam(), rig_options);
+  test::RigGuestOptions options;
+  options.pages = 512;
+  options.large_pages = true;
+  auto& guest = rig.add(options);
+  const auto huge = [&](const std::byte* start) { return test::smaps_bytes(start, kHugePageSize, "AnonHugePages"); };
+  for (std::uint64_t version = 1; version <= 3; ++version) {
+    if (rig.zero_pool() != nullptr) {
+      ASSERT_TRUE(rig.zero_pool()->refill());
+    }
+    guest.fill(version);
+    const bool whole = rig.moves() && huge(guest.at(0)) == kHugePageSize;
+    if (rig.moves() && probe().has("thp")) {
+      ASSERT_TRUE(whole);
+    }
+    EXPECT_EQ(rig.park(guest), 512u);
+    if (whole) {
+      EXPECT_EQ(huge(guest->staged(0)), kHugePageSize) << version;
+    }
+    rig.write(guest);
+    EXPECT_EQ(test::resident_pages(guest->staged(0), 512), 0u);
+    EXPECT_EQ(rig.credit().charged(), 0u);
+    EXPECT_EQ(guest->counters.swapped.load(), 512u);
+    const auto bytes = test::read_slot(guest.memory(), 511);
+    EXPECT_EQ(test::wrong_page(bytes.data(), guest->id(), 511, version), "");
+    ASSERT_TRUE(reclaim::discard(guest.memory(), guest.pins(), 0, 512));
+  }
+}
+
+TEST_P(SwapOutTest, OfAHugePageWhatCannotBeWrittenGoesBack) {
+  NodeRig rig(GetParam());
+  test::RigGuestOptions options;
+  options.pages = 512;
+  options.large_pages = true;
+  options.manage = false;
+  auto& guest = rig.add(options);
+  guest.fill();
+  {
+    base::MutexLock lock(guest->control);
+    ASSERT_TRUE(guest->manage());
+  }
+  rig.park(guest);
+  test::CallHook hook;
+  hook.fail(rig.write_call(), EIO, 2);
+  rig.write(guest);
+  EXPECT_EQ(guest->counters.resident.load(), 128u);
+  EXPECT_EQ(guest->counters.swapped.load(), 384u);
+  EXPECT_EQ(guest->counters.staging.load(), 0u);
+  EXPECT_EQ(guest.store().slots.in_use(), 384u);
+  EXPECT_EQ(test::resident_pages(guest.at(0), 512), 128u);
+  EXPECT_EQ(test::resident_pages(guest->staged(0), 512), 0u);
   EXPECT_EQ(guest.wrong(), "");
 }
 

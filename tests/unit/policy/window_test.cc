@@ -74,6 +74,31 @@ TEST(ReadWindow, DoublesOnAStreamUpToItsMostAndThenKeepsItsDepthInFlight) {
   EXPECT_EQ(ahead, 1011 + ReadWindow::kDepth * 64);
 }
 
+TEST(ReadWindow, GoesOnByItselfButNotFarPastTheLastTouch) {
+  ReadWindow window(64);
+  std::uint64_t ahead = 0;
+  for (std::uint64_t page = 0; page < 8; ++page) ahead = window.next(page).ahead_to;
+  for (std::uint64_t come = 64; come < 64 + 8 * 64; come += 64) {
+    const auto next = window.came(come, 64);
+    EXPECT_EQ(next.first, ahead);
+    EXPECT_EQ(next.count, 64u);
+    ahead += next.count;
+  }
+  EXPECT_EQ(ahead, 7 + 2 * ReadWindow::kDepth * 64);
+  EXPECT_EQ(window.came(ahead - 64, 64).count, 0u) << "nobody has touched anything since";
+  EXPECT_EQ(window.next(600).pages, 64u);
+  EXPECT_EQ(window.came(1024, 64).count, 64u);
+}
+
+TEST(ReadWindow, GoesOnOnlyWithStreamsAtFullWindow) {
+  ReadWindow window(64);
+  window.next(0);
+  window.next(1);
+  window.next(2);
+  EXPECT_EQ(window.came(3, 2).count, 0u) << "not at full window yet";
+  EXPECT_EQ(window.came(100'000, 64).count, 0u) << "nobody's";
+}
+
 TEST(ReadWindow, RandomTouchesReadOnePageEach) {
   ReadWindow window(64);
   std::uint64_t x = 7;
