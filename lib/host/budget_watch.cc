@@ -8,7 +8,6 @@ namespace vmm::host {
 namespace {
 
 constexpr base::Nanos kLeast = std::chrono::milliseconds(50);
-constexpr int kShare = 100;                  // counting takes at most 1 / kShare of the time
 
 }  // namespace
 
@@ -31,7 +30,7 @@ std::uint64_t BudgetWatch::measure(const std::vector<region::GuestMemory*>& nati
       exact_ += pages;
     }
     const base::Nanos took = std::chrono::steady_clock::now() - begin;
-    next_count_ = now + std::max(kLeast, took * kShare);
+    next_count_ = now + std::max(kLeast, took * kRestAfterCount);
     counted_ = true;
   }
   // Also right after a count: on a busy machine it takes long enough for much to be touched meanwhile.

@@ -7,12 +7,6 @@
 #include "policy/withhold.h"
 
 namespace vmm::host {
-namespace {
-
-constexpr int kShare = 100;  // counting takes at most 1 / kShare of the time
-
-}  // namespace
-
 // Pages of `guests` that are zero pages, or were at the last count: too many rather than too few.
 std::uint64_t GroupWatch::hollow(const std::vector<region::GuestMemory*>& guests, base::Nanos now) {
   std::uint64_t filled = 0;
@@ -26,7 +20,7 @@ std::uint64_t GroupWatch::hollow(const std::vector<region::GuestMemory*>& guests
       counted_ += held - std::min(held, resident_count(*guest));
     }
     filled_ = filled;
-    next_count_ = now + (std::chrono::steady_clock::now() - begin) * kShare;
+    next_count_ = now + (std::chrono::steady_clock::now() - begin) * kRestAfterCount;
   }
   return counted_ + (filled - std::min(filled, filled_));
 }

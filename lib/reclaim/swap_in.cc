@@ -256,11 +256,8 @@ void SwapIn::place(Read& read, std::byte* bytes, std::uint32_t from, std::uint32
     const auto p = guest.uffd().copy(guest.at(page + done), bytes + done * kPageSize, (to - done) * kPageSize, true);
     done += static_cast<std::uint32_t>(p.bytes / kPageSize);
     if (p.error == 0) break;
-    std::uint8_t bits = 0;
     // A marker in the place goes; anything else leaves the page swapped, and who waits faults again.
-    if (p.error == EEXIST && guest.pagemap().bits_from_pagemap(guest.at(page + done), 1, &bits) == 0 &&
-        bits == os::kMarker && guest.uffd().write_protect(guest.at(page + done), kPageSize, false) == 0)
-      continue;
+    if (p.error == EEXIST && guest.remove_marker(page + done) == region::Marker::removed) continue;
     break;
   }
   for (auto i = from; i < done; ++i)

@@ -18,6 +18,12 @@ void record(base::Histogram& histogram, base::Nanos since) noexcept {
   histogram.record(static_cast<std::uint64_t>(std::max<base::Nanos::rep>((now() - since).count(), 0)));
 }
 
+void note_rescue(GuestMemory& guest, std::uint64_t page, base::Nanos since) noexcept {
+  guest.warm(page, 2);
+  bump(guest.counters.rescues);
+  record(guest.rescue_latency, since);
+}
+
 bool missing(PageWord word) noexcept {
   return word.state() == PageState::native || word.state() == PageState::empty;
 }
@@ -116,11 +122,8 @@ Outcome FaultService::fill(const Fault& fault, PageWord word) noexcept {
   if (done.error == EEXIST && filled <= fault.page) {
     // Something is in the place: a page that nobody told us of, which then is the guest's, or a marker, which
     // goes, so that the thread faults once more.
-    std::uint8_t bits = 0;
-    if (guest.pagemap().bits_from_pagemap(guest.at(filled), 1, &bits) == 0 && bits == os::kMarker)
-      guest.uffd().write_protect(guest.at(filled), kPageSize, false);
-    else
-      ++filled;
+    const auto marker = guest.remove_marker(filled);
+    if (marker == Marker::none || marker == Marker::unknown) ++filled;
     guest.wake(fault.page, 1);
   } else if (done.error != 0 && filled <= fault.page) {
     // ENOENT: the guest went back to native; the kernel answers. Others: the kernel is short or busy.
@@ -201,11 +204,7 @@ Outcome FaultService::supply_zeros(const Fault& fault) noexcept {
   const auto done =
       fault.write ? guest.uffd().copy(place, zeros_.data(), kPageSize, false) : guest.uffd().zero(place, kPageSize);
   if (done.error == 0) return Outcome::done;
-  if (done.error == EEXIST) {
-    std::uint8_t bits = 0;
-    if (guest.pagemap().bits_from_pagemap(place, 1, &bits) == 0 && bits == os::kMarker)
-      guest.uffd().write_protect(place, kPageSize, false);
-  }
+  if (done.error == EEXIST) static_cast<void>(guest.remove_marker(fault.page));
   if (done.error != EEXIST && done.error != ENOENT && done.error != ESRCH) return Outcome::wait_kernel;
   guest.wake(fault.page, 1);
   return Outcome::done;
@@ -228,13 +227,11 @@ Outcome FaultService::rescue(const Fault& fault, PageWord word) noexcept {
   for (auto page = run.first(); page < run.end(); ++page)
     guest.table.unlock(page, page < end ? run.word(page).with_state(PageState::resident) : run.word(page));
   drop(guest.counters.staging, given);
-  guest.warm(fault.page, 2);
   if (end <= fault.page) {
     if (error == ENOENT || error == ESRCH) guest.wake(fault.page, 1);
     return Outcome::wait_kernel;
   }
-  bump(guest.counters.rescues);
-  record(guest.rescue_latency, fault.since);
+  note_rescue(guest, fault.page, fault.since);
   return Outcome::done;
 }
 
@@ -249,9 +246,7 @@ bool FaultService::rescue_by_copy(const Fault& fault, PageWord word) noexcept {
   }
   guest.table.unlock(fault.page, word.with_state(PageState::resident).with_writing(true));
   if (guest.leftovers.put(fault.page) == Leftovers::kMost / 2) demand_.memory_wanted();
-  guest.warm(fault.page, 2);
-  bump(guest.counters.rescues);
-  record(guest.rescue_latency, fault.since);
+  note_rescue(guest, fault.page, fault.since);
   return true;
 }
 
@@ -268,9 +263,7 @@ Outcome FaultService::copy_back(const Fault& fault, PageWord word) noexcept {
     return Outcome::wait_kernel;
   }
   guest.table.unlock(fault.page, word.with_state(PageState::resident));
-  guest.warm(fault.page, 2);
-  bump(guest.counters.rescues);
-  record(guest.rescue_latency, fault.since);
+  note_rescue(guest, fault.page, fault.since);
   return Outcome::done;
 }
 

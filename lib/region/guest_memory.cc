@@ -124,6 +124,13 @@ void GuestMemory::refuse(std::uint64_t page) noexcept {
   if (error != 0 && error != EEXIST) os::make_inaccessible(at(page), kPageSize);
 }
 
+Marker GuestMemory::remove_marker(std::uint64_t page) noexcept {
+  std::uint8_t bits = 0;
+  if (pagemap_.bits_from_pagemap(at(page), 1, &bits) != 0) return Marker::unknown;
+  if (bits != os::kMarker) return Marker::none;
+  return uffd_.write_protect(at(page), kPageSize, false) == 0 ? Marker::removed : Marker::stays;
+}
+
 bool GuestMemory::try_charge(std::uint64_t pages) noexcept {
   if (over_limit(pages) || !credit_.try_charge(pages)) return false;
   bump(counters.resident, pages);

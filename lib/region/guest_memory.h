@@ -87,6 +87,9 @@ struct GuestMemoryOptions {
   std::uint32_t read_window = 64;
 };
 
+// What remove_marker() found.
+enum class Marker : std::uint8_t { none, removed, stays, unknown };
+
 class GuestMemory {
  public:
   static constexpr std::uint64_t kRunPages = 64;
@@ -151,6 +154,10 @@ class GuestMemory {
   // Whoever touches the page from now on gets SIGBUS, or SIGSEGV before Linux 6.6; never zeros. Its place is empty,
   // or has been refused before. Does not wake.
   void refuse(std::uint64_t page) noexcept;
+
+  // A write-protect marker in the page's empty place makes COPY and MOVE fail for ever: takes it away if there is one.
+  // stays: the kernel refused. unknown: it does not tell what is there.
+  Marker remove_marker(std::uint64_t page) noexcept;
 
   // How warm a run is: 0 may be taken at the clock hand's next visit. Any thread.
   std::uint8_t heat(std::uint64_t run) const noexcept { return heat_[run].load(std::memory_order_relaxed); }

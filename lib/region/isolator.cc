@@ -11,13 +11,6 @@
 namespace vmm::region {
 namespace {
 
-// A write-protect marker in an empty place makes MOVE and COPY fail for ever. Takes it away if there is one.
-bool remove_marker(GuestMemory& guest, std::uint64_t page) noexcept {
-  std::uint8_t bits = 0;
-  if (guest.pagemap().bits_from_pagemap(guest.at(page), 1, &bits) != 0 || bits != os::kMarker) return false;
-  return guest.uffd().write_protect(guest.at(page), kPageSize, false) == 0;
-}
-
 class MoveIsolator final : public Isolator {
  public:
   int take(GuestMemory& guest, std::uint64_t first, std::uint64_t count, TakenSet& taken) noexcept override {
@@ -52,7 +45,7 @@ class MoveIsolator final : public Isolator {
                                  (count - given) * kPageSize);
       given += done.bytes / kPageSize;
       if (done.error == 0) break;
-      if (done.error == EEXIST && remove_marker(guest, first + given)) continue;
+      if (done.error == EEXIST && guest.remove_marker(first + given) == Marker::removed) continue;
       // The staged page itself refuses to move (a reference from outside): its bytes do not.
       if (done.error == EBUSY || done.error == EAGAIN) {
         if (copy_back(guest, first + given) == 0) {
@@ -113,7 +106,7 @@ class CopyIsolator final : public Isolator {
           guest.uffd().copy(guest.at(first + given), guest.staged(first + given), (count - given) * kPageSize, false);
       given += done.bytes / kPageSize;
       if (done.error == 0) break;
-      if (done.error == EEXIST && remove_marker(guest, first + given)) continue;
+      if (done.error == EEXIST && guest.remove_marker(first + given) == Marker::removed) continue;
       error = done.error;
       break;
     }
@@ -126,7 +119,7 @@ class CopyIsolator final : public Isolator {
 
 int Isolator::copy_back(GuestMemory& guest, std::uint64_t page, bool protect) noexcept {
   auto done = guest.uffd().copy(guest.at(page), guest.staged(page), kPageSize, protect);
-  if (done.error == EEXIST && remove_marker(guest, page))
+  if (done.error == EEXIST && guest.remove_marker(page) == Marker::removed)
     done = guest.uffd().copy(guest.at(page), guest.staged(page), kPageSize, protect);
   return done.error;
 }
