@@ -38,10 +38,11 @@ class VMM_API Host {
   // of the affinity can hold it); ENOSPC, EFBIG, EACCES, EROFS (swap file); ENODEV (no such node); ENOMEM.
   Result<Guest> create_guest(const GuestOptions& options);
 
-  // Called for every event, on the scheduler thread (with Scheduler::manual: in tick()). The callback may
-  // use guests and hosts and end guests; it may not end a host, throw, or block for long. Replaces the former callback, and
-  // returns when the former is no longer running; not to be called from inside the callback.
-  // Errors: Errc::inert_handle, Errc::forked_child.
+  // Called for every event, on a thread of its own (with Scheduler::manual: in tick()). The callback may use guests
+  // and hosts, end guests, and block: later events then wait, the oldest beyond 4,096 are dropped, nothing else is
+  // delayed. It may not end a host or throw. Replaces the former callback, and returns when the former is no longer
+  // running; not to be called from inside the callback.
+  // Errors: Errc::inert_handle, Errc::forked_child, EAGAIN (no thread can be had).
   Result<void> on_event(std::function<void(const Event&)> callback);
 
   // One step of the scheduler at time `now` (monotonic). Only with Scheduler::manual, else EINVAL.

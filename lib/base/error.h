@@ -1,5 +1,5 @@
-// Short ways to make the Error of a failed call.
-// Thread-safety: pure; they allocate, so fault threads do not use them.
+// Short ways to make the Error of a failed call, and what an errno means.
+// Thread-safety: pure; what makes an Error allocates, so fault threads do not use it.
 #pragma once
 
 #include <cerrno>
@@ -22,6 +22,11 @@ inline tl::unexpected<Error> fail_errno(int number, std::string operation, std::
 
 inline tl::unexpected<Error> invalid(std::string field_and_value, std::string remedy) {
   return fail_errno(EINVAL, std::move(field_and_value), std::move(remedy));
+}
+
+// A lack of the moment: the same call may succeed soon.
+constexpr bool may_pass(int number) noexcept {
+  return number == EAGAIN || number == EINTR || number == ENOMEM || number == EBUSY;
 }
 
 }  // namespace vmm::base

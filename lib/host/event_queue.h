@@ -1,10 +1,12 @@
 // EventQueue: events on their way to the callback, and the callback itself.
-// Thread-safety: push() from any thread but fault threads; deliver() from one thread at a time.
+// A slow callback delays nobody but itself: it has a thread of its own, or that of who ticks the host.
+// Thread-safety: push() from any thread but fault threads; deliver() and run() from one thread.
 #pragma once
 
 #include <atomic>
 #include <deque>
 #include <functional>
+#include <new>
 #include <thread>
 #include <utility>
 
@@ -16,14 +18,40 @@ namespace vmm::host {
 class EventQueue {
  public:
   void push(Event event) {
-    base::MutexLock lock(queue_mutex_);
-    if (events_.size() == kMost) events_.pop_front();  // nobody listens, or too slowly: the oldest go
-    events_.push_back(std::move(event));
+    {
+      base::MutexLock lock(queue_mutex_);
+      if (events_.size() == kMost) events_.pop_front();  // nobody listens, or too slowly: the oldest go
+      events_.push_back(std::move(event));
+    }
+    changed_.notify_one();
   }
 
   void set_callback(std::function<void(const Event&)> callback) {
-    base::MutexLock lock(callback_mutex_);
-    callback_ = std::move(callback);
+    {
+      base::MutexLock lock(callback_mutex_);
+      callback_ = std::move(callback);
+      base::MutexLock queue(queue_mutex_);
+      listening_ = callback_ != nullptr;
+    }
+    changed_.notify_one();
+  }
+
+  // Delivers until stop().
+  void run() noexcept {
+    while (wait_for_events()) {
+      try {
+        deliver();
+      } catch (const std::bad_alloc&) {
+        // The callback found no memory: on with the next event.
+      }
+    }
+  }
+  void stop() {
+    {
+      base::MutexLock lock(queue_mutex_);
+      stopping_ = true;
+    }
+    changed_.notify_one();
   }
 
   // Calls the callback for every event so far. Without a callback the events wait.
@@ -52,11 +80,22 @@ class EventQueue {
 
  private:
   static constexpr std::size_t kMost = 4096;
+
+  // False: stopped.
+  bool wait_for_events() {
+    base::MutexLock lock(queue_mutex_);
+    while (!stopping_ && (events_.empty() || !listening_)) changed_.wait(queue_mutex_);
+    return !stopping_;
+  }
+
   // Held while the callback runs: the first lock of all, since the callback may use the API.
   base::Mutex callback_mutex_{base::LockRank::event_callback};
   base::Mutex queue_mutex_{base::LockRank::events};
   std::function<void(const Event&)> callback_ VMM_GUARDED_BY(callback_mutex_);
   std::deque<Event> events_ VMM_GUARDED_BY(queue_mutex_);
+  bool listening_ VMM_GUARDED_BY(queue_mutex_) = false;
+  bool stopping_ VMM_GUARDED_BY(queue_mutex_) = false;
+  base::CondVar changed_;
   std::atomic<std::thread::id> delivering_{};
 };
 

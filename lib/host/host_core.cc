@@ -120,8 +120,10 @@ Result<void> HostCore::start() {
 HostCore::~HostCore() = default;
 
 void HostCore::shut_down() {
-  // The scheduler would wait for itself.
+  // The event thread would wait for itself.
   VMM_CHECK(!events_.inside());
+  events_.stop();
+  event_thread_.join();
   stop_.store(true, std::memory_order_release);
   if (bell_.fd() >= 0) bell_.ring();
   thread_.join();
@@ -366,7 +368,6 @@ void HostCore::zeros_wanted() noexcept {
 void HostCore::emit(EventKind kind, const std::string& guest, std::uint64_t bytes, std::string mechanism,
                     std::string reason) {
   events_.push({kind, clock_.now(), guest, bytes, std::move(mechanism), std::move(reason)});
-  bell_.ring();
 }
 
 tl::unexpected<Error> HostCore::forked(const char* verb) {
@@ -375,8 +376,16 @@ tl::unexpected<Error> HostCore::forked(const char* verb) {
 
 Result<void> HostCore::set_callback(std::function<void(const Event&)> callback) {
   if (in_child()) return forked("on_event");
+  if (options_.scheduler == Scheduler::automatic) {
+    // Only where somebody listens.
+    base::MutexLock lock(control_);
+    if (!event_thread_.joinable() && callback != nullptr && !down_) {
+      auto thread = os::Thread::start("vmm-events", [this] { events_.run(); });
+      if (!thread) return tl::unexpected(thread.error());
+      event_thread_ = std::move(*thread);
+    }
+  }
   events_.set_callback(std::move(callback));
-  bell_.ring();
   return {};
 }
 

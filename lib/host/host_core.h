@@ -138,6 +138,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
 
   std::atomic<bool> stop_{false};
   os::Thread thread_;
+  os::Thread event_thread_;
 };
 
 }  // namespace vmm

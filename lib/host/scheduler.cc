@@ -1,4 +1,4 @@
-// The scheduler's side of HostCore: the watch over native guests, the round every rebalance_period, and events.
+// The scheduler's side of HostCore: the watch over native guests, the round every rebalance_period, and notices.
 #include <algorithm>
 #include <array>
 #include <new>
@@ -45,7 +45,6 @@ base::Nanos HostCore::look() {
     next_round_ = now + options_.rebalance_period;
   }
   drain_notices();
-  events_.deliver();
   if (group_watch_.limited() && now >= next_group_look_) {
     watch_group(now);
     next_group_look_ = now + kGroupPeriod;

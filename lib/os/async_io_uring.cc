@@ -21,8 +21,6 @@ namespace {
 // A submission that the kernel has no memory for is tried again this often before its requests fail.
 constexpr int kSubmitRetries = 3;
 
-bool transient(int error) noexcept { return error == EINTR || error == EAGAIN || error == EBUSY || error == ENOMEM; }
-
 class UringIo final : public AsyncIo {
  public:
   UringIo(unsigned depth, const io_uring& ring, Doorbell bell) noexcept
@@ -65,7 +63,7 @@ class UringIo final : public AsyncIo {
       });
       if (started > 0) continue;
       const int error = started < 0 ? errno : EAGAIN;
-      if (transient(error) && ++failures <= kSubmitRetries) continue;
+      if (base::may_pass(error) && ++failures <= kSubmitRetries) continue;
       refuse_queued(error);
     }
   }

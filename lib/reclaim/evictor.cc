@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/error.h"
 #include "region/isolator.h"
 
 namespace vmm::reclaim {
@@ -22,6 +23,7 @@ constexpr std::uint64_t kChunk = region::kMostTaken;  // a huge page
 std::uint64_t Evictor::park(std::uint64_t pages, std::uint64_t looks, base::Nanos now, std::uint64_t most) {
   // Without a file to write to, parking would only cost the guest rescues.
   if (!SwapStore::of(guest_).writable(now)) return 0;
+  if (SwapStore::of(guest_).stranded) find_stranded(now);
   std::array<std::uint8_t, kChunk> bits;
   std::uint64_t known_from = 0, known_to = 0;  // pages whose bits are known
   std::uint64_t parked = 0;
@@ -53,6 +55,24 @@ std::uint64_t Evictor::park(std::uint64_t pages, std::uint64_t looks, base::Nano
     if (heat == 0) parked += park_range(first, count, bits.data() + (first - known_from), most - parked, now);
   }
   return parked;
+}
+
+// Some pages stayed in staging after all: the list of what is parked is made anew.
+void Evictor::find_stranded(base::Nanos now) {
+  parked_.clear();
+  parked_pages_ = 0;
+  for (std::uint64_t first = 0; first < guest_.pages(); first += kRun) {
+    const auto count = static_cast<std::uint32_t>(std::min(kRun, guest_.pages() - first));
+    std::uint32_t waiting = 0;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const auto word = guest_.table.load(first + i);
+      waiting += word.state() == PageState::isolated && !word.writing() ? 1 : 0;
+    }
+    if (waiting == 0) continue;
+    parked_.push_back({first, count, waiting, now});
+    parked_pages_ += waiting;
+  }
+  SwapStore::of(guest_).stranded = false;
 }
 
 std::uint64_t Evictor::park_range(std::uint64_t first, std::uint64_t count, const std::uint8_t* bits,
@@ -117,7 +137,7 @@ std::uint64_t Evictor::take(std::uint64_t first, std::uint64_t count, const std:
       table.unlock(first + k, word);
     }
     table.released();
-    if (error != 0 && !refused_) {
+    if (error != 0 && !base::may_pass(error) && !refused_) {
       refused_ = true;
       notices_.push({Notice::kNotReclaimable, error, guest_.id(), first + i});
     }

@@ -37,6 +37,7 @@ class Evictor {
     std::uint32_t taken;  // pages of it that were parked
     base::Nanos since;
   };
+  void find_stranded(base::Nanos now);
   std::uint64_t park_range(std::uint64_t first, std::uint64_t count, const std::uint8_t* bits, std::uint64_t most,
                            base::Nanos now);
   std::uint64_t take(std::uint64_t first, std::uint64_t count, const std::uint8_t* bits, std::uint64_t most);

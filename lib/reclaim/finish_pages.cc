@@ -56,6 +56,7 @@ void finish_pages(GuestMemory& guest, std::uint64_t first, std::uint32_t count, 
       int error = 0;
       const auto given = static_cast<std::uint32_t>(guest.isolator().give(guest, first + from, to - from, error));
       drop(guest.counters.staging, given);
+      store.stranded |= given < to - from;
       for (auto i = from; i < to; ++i) {
         words[i] = words[i].with_writing(false);
         if (i < from + given) words[i] = words[i].with_state(PageState::resident);
@@ -66,6 +67,7 @@ void finish_pages(GuestMemory& guest, std::uint64_t first, std::uint32_t count, 
     const auto to = stretch(from, count, leaves);
     const bool dropped = os::drop_pages(guest.staged(first + from), (to - from) * kPageSize) == 0;
     if (dropped) gone += to - from;
+    else store.stranded = true;
     for (auto i = from; i < to; ++i) {
       if (!dropped) {
         // The kernel keeps the staged pages: isolated ones stay so and can be rescued; copies of rescued ones

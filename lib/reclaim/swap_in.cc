@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/check.h"
+#include "base/error.h"
 #include "reclaim/checksum.h"
 #include "reclaim/swap_backend.h"
 #include "reclaim/swap_store.h"
@@ -185,12 +186,14 @@ unsigned SwapIn::in_flight(const GuestMemory& guest) const noexcept {
       std::count_if(reads_.begin(), reads_.end(), [&](const Read& r) { return r.guest == &guest; }));
 }
 
-bool SwapIn::reap() noexcept {
+bool SwapIn::reap(std::atomic<std::uint64_t>& working_on) noexcept {
   std::uint32_t pages = 0;
   std::array<os::IoCompletion, 1> one;
   while (pages < kSlice && io_->reap(one, false) == 1) {
     const auto index = static_cast<std::size_t>(one[0].tag);
-    pages += reads_[index].count;
+    const auto& read = reads_[index];
+    pages += read.count;
+    working_on.store(reinterpret_cast<std::uintptr_t>(read.guest->at(read.first)), std::memory_order_relaxed);
     complete(index, one[0].result);
   }
   return pages > 0;
@@ -220,8 +223,7 @@ void SwapIn::complete(std::size_t index, int result) noexcept {
       return;
     }
     // A lack that passes loses nothing: the page stays in its slot, and who waits faults again.
-    const bool passes = result == -EAGAIN || result == -EINTR || result == -ENOMEM || result == -EBUSY;
-    if (read.why == Why::demand && !guest.closing && !passes)
+    if (read.why == Why::demand && !guest.closing && !base::may_pass(-result))
       lose(read, result < 0 ? -result : (whole ? 0 : EIO));
     else
       put_back(read, 0, 1);

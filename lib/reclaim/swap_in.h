@@ -38,7 +38,7 @@ class SwapIn final : public region::PageSource {
   void touched(region::GuestMemory& guest, std::uint64_t page) noexcept override;
   bool pump(region::GuestMemory& guest, std::uint64_t& next, std::uint64_t end) noexcept override;
   std::array<int, 2> event_fds() const noexcept override { return io_->event_fds(); }
-  bool reap() noexcept override;
+  bool reap(std::atomic<std::uint64_t>& working_on) noexcept override;
   void flush() noexcept override;
   bool awaited() const noexcept override;
   unsigned in_flight(const region::GuestMemory& guest) const noexcept override;

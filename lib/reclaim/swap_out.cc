@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/check.h"
+#include "base/error.h"
 #include "reclaim/checksum.h"
 #include "reclaim/swap_backend.h"
 
@@ -23,8 +24,6 @@ namespace {
 constexpr std::uint32_t kRun = 64;
 constexpr unsigned kHandOver = 4;    // writes handed to the kernel at once: each time costs the device a notice
 constexpr std::uint32_t kTries = 3;  // of a write that fails with an error that may pass
-
-bool may_pass(int error) noexcept { return error == EAGAIN || error == EINTR || error == ENOMEM || error == EBUSY; }
 
 }  // namespace
 
@@ -184,7 +183,7 @@ void SwapOut::complete(std::size_t index, int result, base::Nanos now) {
   GuestMemory& guest = *batch.guest;
   auto& store = SwapStore::of(guest);
   const bool whole = result == static_cast<int>(w.count * kPageSize);
-  if (!whole && (result >= 0 || may_pass(-result)) && ++w.tries < kTries) {
+  if (!whole && (result >= 0 || base::may_pass(-result)) && ++w.tries < kTries) {
     // A short write or a moment's lack of something: the whole run once more.
     submit(w);
     flush();

@@ -39,7 +39,9 @@ class SwapStore final : public region::BackingStore {
   const SwapFile file;
   SlotMap slots;
   const std::uint64_t secret;
-  std::uint64_t strip_hand = 0;  // the worker's: where it last took a slot from a resident page
+  // The worker's.
+  std::uint64_t strip_hand = 0;  // where it last took a slot from a resident page
+  bool stranded = false;         // pages are still staged after their writes have ended
 
  private:
   SwapStore(SwapFile f, SlotMap s, std::uint64_t key) noexcept

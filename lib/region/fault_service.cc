@@ -143,7 +143,7 @@ void FaultService::run() noexcept {
         look_again = rung = true;
         pumping_ = true;
       } else if (tag == kSourceTag) {
-        look_again |= source_.reap();
+        look_again |= reap_watched();
       } else {
         drain(*reinterpret_cast<GuestMemory*>(tag));
       }
@@ -164,7 +164,7 @@ FaultService::Wakeup FaultService::wait(std::span<std::uint64_t> tags, bool kern
     Wakeup w;
     w.tags = poller_.wait(tags.data(), static_cast<int>(tags.size()), timeout_ms);
     // No tag: interrupted, by a completion most of the time.
-    w.reaped = w.tags == 0 && source_.reap();
+    w.reaped = w.tags == 0 && reap_watched();
     return w;
   };
   if (kernel_asked) return look(kRetryMs);
@@ -293,6 +293,14 @@ void FaultService::retry_deferred() noexcept {
     f.waited_for_zeros |= f.outcome == Outcome::wait_zeros;
     return f.outcome == Outcome::done || f.outcome == Outcome::reading;
   });
+}
+
+// What has been read is put in place, seen by the watchdog.
+bool FaultService::reap_watched() noexcept {
+  if (!source_.reap(address_)) return false;
+  address_.store(0, std::memory_order_relaxed);
+  answered_.fetch_add(1, std::memory_order_relaxed);
+  return true;
 }
 
 // answer(), seen by the watchdog.

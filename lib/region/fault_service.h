@@ -39,9 +39,9 @@ struct FaultServiceOptions {
   std::uint64_t roomy_free_pages = 0; // above this many, memory is filled generously
 };
 
-// What the watchdog reads: the fault being answered now.
+// What the watchdog reads: the fault being answered now, or the page being put in place.
 struct FaultProgress {
-  std::uint64_t answered = 0;  // grows with every fault
+  std::uint64_t answered = 0;  // grows with every one
   std::uint64_t address = 0;   // 0 = idle
 };
 
@@ -100,6 +100,7 @@ class FaultService {
   void retry_deferred() noexcept;
   bool already_deferred(const GuestMemory& guest, std::uint64_t page) const noexcept;
 
+  bool reap_watched() noexcept;
   Outcome answer_watched(const Fault& fault) noexcept;
   Outcome answer(const Fault& fault) noexcept;
   Outcome fill(const Fault& fault, PageWord word) noexcept;

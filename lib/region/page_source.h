@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 
 #include "base/clock.h"
@@ -39,8 +40,8 @@ class PageSource {
 
   // One is readable when reap() has something to do; -1: never.
   virtual std::array<int, 2> event_fds() const noexcept = 0;
-  // Puts in place what has come. True if it did anything.
-  virtual bool reap() noexcept = 0;
+  // Puts in place some of what has come, and says in `working_on` at which address. True if it did anything.
+  virtual bool reap(std::atomic<std::uint64_t>& working_on) noexcept = 0;
   // Hands started reads to the kernel.
   virtual void flush() noexcept = 0;
   // Reads are in flight that threads wait for or soon will; not those of a prefetch.

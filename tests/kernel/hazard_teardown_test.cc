@@ -151,6 +151,20 @@ TEST_P(Teardown, Hazard15_GuestEndsInsideTheEventCallback) {
   }
 }
 
+TEST_P(Teardown, Hazard15_HostEndsWhileTheEventCallbackRuns) {
+  std::atomic<int> entered{0}, left{0};
+  HostRig rig(GetParam(), [](HostOptions& o) { o.scheduler = Scheduler::automatic; });
+  rig.host().on_event([&](const Event&) {
+    ++entered;
+    std::this_thread::yield();
+    ++left;
+  });
+  auto guest = rig.add("last", 16);
+  ASSERT_TRUE(eventually([&] { return entered > 0; }));
+  rig.end();
+  EXPECT_EQ(left, entered) << "the host ended before the callback did";
+}
+
 TEST_P(Teardown, Hazard15_HostEndsBeforeItsGuests) {
   CatchSignals catcher;
   HostRig rig(GetParam());

@@ -1,5 +1,6 @@
 // What a host promises its guests: reservation, limit, pins, restore, prefetch, swap files, and the way from native to
 // managed and back.
+#include <atomic>
 #include <filesystem>
 #include <random>
 #include <string>
@@ -10,8 +11,10 @@
 
 #include "stress/peek.h"
 #include "support/deadline.h"
+#include "support/eventually.h"
 #include "support/kernel_view.h"
 #include "support/page_oracle.h"
+#include "support/pattern.h"
 #include "support/process_state.h"
 #include "support/sanitizer.h"
 #include "support/temp_directory.h"
@@ -207,6 +210,30 @@ TEST_P(NativeAndManaged, TransitionUnderRacingFirstTouch) {
     for (std::uint64_t page = 0; page < pages; ++page)
       for (unsigned t = 0; t < kThreads; ++t) ASSERT_EQ(words[page * 512 + t], page + t + 1) << "page " << page;
   }
+}
+
+TEST_P(NativeAndManaged, ACallbackThatBlocksDelaysNoWatch) {
+  const Deadline deadline(std::chrono::seconds(60), "the watch over native guests");
+  const TempDirectory directory;
+  auto options = host_options(directory.path(), 64 * MiB);
+  options.management = Management::on_demand;
+  auto host = Host::create(options);
+  ASSERT_TRUE(host);
+  std::atomic<bool> inside{false}, go_on{false};
+  ASSERT_TRUE(host->on_event([&](const Event&) {
+    inside = true;
+    inside.notify_all();
+    go_on.wait(false);
+  }));
+  auto guest = host->create_guest(guest_options("g", 64 * MiB));
+  ASSERT_TRUE(guest);
+  inside.wait(false);
+  // The callback stands; the guest grows all the same, and is managed before the budget is used up.
+  for (std::uint64_t page = 0; page < 14'000; ++page) fill_page(guest->memory().data() + page * kPageSize, 1, page, 1);
+  EXPECT_TRUE(eventually([&] { return guest->stats()->managed; }));
+  go_on = true;
+  go_on.notify_all();
+  ASSERT_TRUE(host->on_event({}));
 }
 
 TEST_P(NativeAndManaged, BackToNativeAfterPlenty) {

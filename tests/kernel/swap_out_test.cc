@@ -144,6 +144,25 @@ TEST_P(SwapOutTest, OfAHugePageWhatCannotBeWrittenGoesBack) {
   EXPECT_EQ(guest.wrong(), "");
 }
 
+TEST_P(SwapOutTest, WhatCannotGoBackAfterAFailedWriteLeavesLater) {
+  NodeRig rig(GetParam());
+  auto& guest = rig.add();
+  guest.fill();
+  rig.park(guest);
+  {
+    test::CallHook hook;
+    hook.fail(rig.write_call(), EIO, 1);
+    hook.fail(rig.moves() ? os::Call::uffd_move : os::Call::uffd_copy, ENOMEM);
+    rig.write(guest);
+  }
+  EXPECT_EQ(guest->counters.swapped.load(), 192u);
+  EXPECT_EQ(guest->counters.staging.load(), 64u) << "neither written nor given back";
+  rig.evict(guest);
+  EXPECT_EQ(guest->counters.swapped.load(), 256u);
+  EXPECT_EQ(guest->counters.staging.load(), 0u);
+  EXPECT_EQ(guest.wrong(), "");
+}
+
 TEST_P(SwapOutTest, FaultsOnPagesBeingWrittenGetACopyAtOnce) {
   NodeRig rig(GetParam());
   auto& guest = rig.add();
