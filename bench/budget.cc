@@ -22,8 +22,8 @@
 namespace vmm::bench {
 namespace {
 
-constexpr std::uint64_t kBudget = 1 * GiB;
-constexpr std::uint64_t kGuest = 512 * MiB;
+constexpr std::uint64_t kBudget = 2 * GiB;  // large enough for guests to begin natively
+constexpr std::uint64_t kGuest = 1 * GiB;
 constexpr int kGuests = 4;
 constexpr int kStarts = 3;  // from native guests again
 constexpr auto kTime = std::chrono::seconds(2);
@@ -65,12 +65,17 @@ double over(std::uint64_t bytes, std::uint64_t before) {
 
 double mib(std::uint64_t bytes) { return static_cast<double>(bytes) / static_cast<double>(MiB); }
 
-void measure(const Settings& settings, Report& report, Pages pages) {
-  const std::string kind = std::string(" (") + to_string(pages) + ")";
+const char* name_of(Isolation isolation) {
+  return isolation == Isolation::write_protect ? "write-protect and copy" : "as probed";
+}
+
+void measure(const Settings& settings, Report& report, Pages pages, Isolation isolation) {
+  const std::string kind = std::string(" (") + to_string(pages) + ", " + name_of(isolation) + ")";
   std::string reason;
   const auto group = MemoryCgroup::create(reason);
   Child child(
-      {settings.program, "--budget-load", to_string(pages), settings.directory, group != nullptr ? group->path() : ""});
+      {settings.program, "--budget-load", to_string(pages), settings.directory, group != nullptr ? group->path() : "",
+       name_of(isolation)});
   if (child.read_line() != "ready") throw std::runtime_error("the load did not start");
   const auto resident_before = resident_bytes(child.pid());
   const auto group_before = group != nullptr ? group->usage() : 0;
@@ -100,12 +105,15 @@ void measure(const Settings& settings, Report& report, Pages pages) {
 }  // namespace
 
 void measure_budget(const Settings& settings, Report& report) {
-  for (const auto pages : {Pages::small, Pages::huge}) measure(settings, report, pages);
+  for (const auto isolation : {Isolation::automatic, Isolation::write_protect})
+    for (const auto pages : {Pages::small, Pages::huge}) measure(settings, report, pages, isolation);
 }
 
 int run_budget_load(int argc, char** argv) try {
-  if (argc != 3) return 2;
+  if (argc != 4) return 2;
   const auto pages = std::string(argv[0]) == to_string(Pages::huge) ? Pages::huge : Pages::small;
+  const auto isolation =
+      argv[3] == std::string(name_of(Isolation::write_protect)) ? Isolation::write_protect : Isolation::automatic;
   if (*argv[2] != 0) MemoryCgroup(argv[2]).enter();
   const auto order = shuffled(kGuest / kPageSize, 23, 16);
   std::puts("ready");
@@ -117,6 +125,8 @@ int run_budget_load(int argc, char** argv) try {
     HostOptions options;
     options.memory = kBudget;
     options.swap_directory = argv[1];
+    options.isolation = isolation;
+    options.management = Management::on_demand;
     auto host = make_host(options);
     std::vector<Guest> guests;
     for (int i = 0; i < kGuests; ++i) {

@@ -25,8 +25,13 @@ enum class Isolation {
 // How swap files are read and written. `automatic` takes io_uring where it is allowed.
 enum class SwapIo { automatic, io_uring, threads };
 
-// When a guest is registered with userfaultfd. `on_demand`: it runs natively while the host has room.
-enum class Management { on_demand, at_creation };
+// When a guest is registered with userfaultfd.
+enum class Management {
+  automatic,    // on_demand where the budget can be kept that way, else at_creation
+  on_demand,    // it runs natively while the host has room. Guests that together are larger than a small budget (2 GiB
+                // on 2 processors, 16 GiB on 16 or more) may outgrow it before they are managed
+  at_creation,
+};
 
 // What attach_current_thread does with the thread.
 enum class Attach { bind, measure_only };
@@ -55,7 +60,7 @@ struct HostOptions {
   Scheduler scheduler = Scheduler::automatic;
   Isolation isolation = Isolation::automatic;
   SwapIo swap_io = SwapIo::automatic;
-  Management management = Management::on_demand;
+  Management management = Management::automatic;
 };
 
 struct GuestOptions {

@@ -169,11 +169,16 @@ std::span<std::byte> GuestCore::span() noexcept {
 }
 
 Result<void> GuestCore::manage(const std::string& reason) {
+  const AdoptAtEnd adopt(*memory_);
+  return start_managing(reason);
+}
+
+Result<void> GuestCore::start_managing(const std::string& reason) {
   if (memory_->managed()) return {};
   {
     base::MutexLock lock(memory_->control);
     if (memory_->managed()) return {};
-    if (auto r = memory_->manage(); !r) return r;
+    if (auto r = memory_->start_managing(); !r) return r;
   }
   host_->watch_again();
   if (options_.large_pages) host_->zeros_wanted();

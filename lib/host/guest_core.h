@@ -19,6 +19,21 @@ namespace vmm {
 
 class HostCore;
 
+// Adopts what a guest that has become managed holds, also where something between finds no memory.
+class AdoptAtEnd {
+ public:
+  explicit AdoptAtEnd(region::GuestMemory& memory) noexcept : memory_(memory) {}
+  ~AdoptAtEnd() {
+    base::MutexLock lock(memory_.control);
+    memory_.adopt();
+  }
+  AdoptAtEnd(const AdoptAtEnd&) = delete;
+  AdoptAtEnd& operator=(const AdoptAtEnd&) = delete;
+
+ private:
+  region::GuestMemory& memory_;
+};
+
 class GuestCore : public std::enable_shared_from_this<GuestCore> {
  public:
   GuestCore(std::shared_ptr<HostCore> host, GuestOptions options, host::NodeRuntime& node,
@@ -40,6 +55,8 @@ class GuestCore : public std::enable_shared_from_this<GuestCore> {
 
   // Registers the guest with userfaultfd. Says so by an event with `reason`.
   Result<void> manage(const std::string& reason);
+  // Without adopting what is there: an AdoptAtEnd is to follow.
+  Result<void> start_managing(const std::string& reason);
 
   const std::string& name() const noexcept { return options_.name; }
   const GuestOptions& options() const noexcept { return options_; }

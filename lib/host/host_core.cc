@@ -44,6 +44,12 @@ std::uint64_t kept_in_memory(const GuestOptions& o) {
   return limited(o) ? std::min(o.reservation, o.limit - kHugePageSize) : o.reservation;
 }
 
+std::uint64_t growth_on(const topology::Topology& topology) {
+  std::uint64_t processors = 0;
+  for (const auto& node : topology.nodes()) processors += node.cpus.size();
+  return policy::fastest_growth(processors);
+}
+
 os::UffdFeatures features_of(const Capabilities& caps, bool move) {
   os::UffdFeatures f;
   f.move = move;
@@ -54,10 +60,12 @@ os::UffdFeatures features_of(const Capabilities& caps, bool move) {
 
 }  // namespace
 
+const char* const HostCore::kOutgrows = "the guests could outgrow the budget faster than it can be watched";
+
 HostCore::HostCore(const HostOptions& options, Capabilities capabilities, const topology::Topology& topology,
                    std::uint64_t budget, host::ForkGuard guard, os::ProcessMemory memory, os::Pagemap pagemap)
     : options_(options), capabilities_(std::move(capabilities)), topology_(topology), fork_guard_(std::move(guard)),
-      pagemap_(std::move(pagemap)), move_(pagemap_.has_scan()), secret_(os::random_u64()),
+      pagemap_(std::move(pagemap)), move_(pagemap_.has_scan()), growth_(growth_on(topology_)), secret_(os::random_u64()),
       credit_(budget / kPageSize), watch_(std::move(memory), credit_),
       group_watch_(options_.min_free) {}
 
@@ -284,12 +292,16 @@ Result<std::shared_ptr<GuestCore>> HostCore::create_guest(const GuestOptions& op
     emit(EventKind::overcommit_advice, options.name, guest_memory_, "admission",
          "guests of " + base::bytes_text(guest_memory_) + " in " + base::bytes_text(budget) +
              ": more than 1.5 times the memory is overcommitted");
-  const bool scarce =
-      credit_.free() * kPageSize < policy::manage_below(budget, options_.min_free) && managing_possible();
+  const bool scarce = credit_.free() * kPageSize < manage_below() && managing_possible();
   // A native guest takes what it wants: nobody could keep it to a limit.
   const bool has_limit = limited(options);
-  if (managing_possible() && (options_.management == Management::at_creation || scarce || has_limit)) {
-    const char* why = has_limit ? "it has a limit" : scarce ? "free memory is short" : "asked for at creation";
+  const bool unwatched = cannot_watch();
+  if (managing_possible() &&
+      (options_.management == Management::at_creation || scarce || has_limit || unwatched)) {
+    const char* why = has_limit                                            ? "it has a limit"
+                      : scarce                                             ? "free memory is short"
+                      : options_.management == Management::at_creation ? "asked for at creation"
+                                                                           : kOutgrows;
     if (auto r = guest->manage(why); !r) return tl::unexpected(r.error());
   }
   unless_whole.guest = nullptr;
@@ -387,6 +399,16 @@ Result<void> HostCore::set_callback(std::function<void(const Event&)> callback) 
   }
   events_.set_callback(std::move(callback));
   return {};
+}
+
+std::uint64_t HostCore::manage_below() const noexcept {
+  return policy::manage_below(credit_.budget() * kPageSize, options_.min_free, growth_);
+}
+
+bool HostCore::cannot_watch() const noexcept {
+  const auto budget = credit_.budget() * kPageSize;
+  return options_.management == Management::automatic && !policy::can_watch(budget, growth_) &&
+         guest_memory_ + overhead_pages_ * kPageSize + manage_below() > budget;
 }
 
 void HostCore::watch_again() noexcept {

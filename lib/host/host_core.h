@@ -55,6 +55,10 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   // Most pages a guest may have pinned, given what others have.
   std::uint64_t pinnable(const GuestCore& guest);
   bool managing_possible() const noexcept { return capabilities_.level != CapabilityLevel::none; }
+  // Free memory, in bytes, below which native guests are managed.
+  std::uint64_t manage_below() const noexcept;
+  // The guests could outgrow the budget, and faster than the watch could see it.
+  bool cannot_watch() const noexcept;
   // The set of native guests changed.
   void watch_again() noexcept;
 
@@ -78,6 +82,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
       VMM_REQUIRES(control_);
   std::vector<std::shared_ptr<GuestCore>> guests() VMM_EXCLUDES(list_mutex_);
 
+  static const char* const kOutgrows;  // why cannot_watch() makes guests managed
   struct EnteredGuests {
     std::vector<std::shared_ptr<GuestCore>> guests;
     std::vector<region::GuestMemory*> memories;  // as guests
@@ -101,6 +106,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   const host::ForkGuard fork_guard_;
   const os::Pagemap pagemap_;
   const bool move_;
+  const std::uint64_t growth_;  // bytes a second that native guests may take
   const std::uint64_t secret_;
   base::MonotonicClock clock_;
   region::Credit credit_;

@@ -81,32 +81,38 @@ HostCore::EnteredGuests HostCore::enter_guests(bool managed) {
 base::Nanos HostCore::watch(base::Nanos now) {
   if (watch_again_.exchange(false, std::memory_order_acq_rel)) watch_.forget();
   const auto budget = credit_.budget() * kPageSize;
-  const auto manage_at = policy::manage_below(budget, options_.min_free);
+  const auto manage_at = manage_below();
   {
     auto natives = enter_guests(false);
     watch_.measure(natives.memories, now);
     if (natives.guests.empty() || !managing_possible()) return options_.rebalance_period;
     const auto free = credit_.free() * kPageSize;
-    if (free >= manage_at) {
+    const bool unwatched = cannot_watch();
+    if (free >= manage_at && !unwatched) {
       // Guests that could not fill the budget even if all were resident need no watch, only a count now and then.
       const bool harmless = guest_memory_ + overhead_pages_ * kPageSize + manage_at <= budget;
-      return harmless ? base::Nanos(options_.rebalance_period) : policy::watch_period(free, manage_at);
+      return harmless ? base::Nanos(options_.rebalance_period) : policy::watch_period(free, manage_at, growth_);
     }
-    const auto reason = "free memory is " + base::bytes_text(free) + ", below " + base::bytes_text(manage_at);
+    const auto reason = unwatched ? std::string(kOutgrows)
+                                  : "free memory is " + base::bytes_text(free) + ", below " + base::bytes_text(manage_at);
+    // All of them are registered before the first is adopted: the others would grow on meanwhile.
+    std::vector<std::unique_ptr<AdoptAtEnd>> adopt;
+    for (auto* memory : natives.memories) adopt.push_back(std::make_unique<AdoptAtEnd>(*memory));
     for (const auto& guest : natives.guests) {
-      auto r = guest->manage(reason);
+      auto r = guest->start_managing(reason);
       const auto error = r ? std::string() : r.error().message();
       // Said once, however often it is tried.
       if (!error.empty() && error != guest->manage_error)
         emit(EventKind::not_reclaimable, guest->name(), guest->options().memory, "userfaultfd", error);
       guest->manage_error = error;
     }
+    adopt.clear();
     watch_.forget();
     std::erase_if(natives.memories, [](const auto* m) { return m->managed(); });
     watch_.measure(natives.memories, now);
   }
   memory_wanted();
-  return policy::watch_period(0, manage_at) * 10;
+  return policy::watch_period(0, manage_at, growth_) * 10;
 }
 
 // Keeps out of the way of the kernel's killer when the control group has less room than the budget says.
@@ -171,7 +177,7 @@ void HostCore::check_fault_threads(base::Nanos now) {
 
 // When memory has been plentiful for long, guests that are wholly in memory run natively again.
 void HostCore::return_to_native(base::Nanos now) {
-  if (options_.management == Management::at_creation ||
+  if (options_.management == Management::at_creation || cannot_watch() ||
       credit_.free() * 2 < credit_.budget()) {
     plentiful_since_.reset();
     return;

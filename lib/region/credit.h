@@ -54,6 +54,13 @@ class Credit {
   void charge(std::uint64_t pages) noexcept {
     charged_.fetch_add(static_cast<std::int64_t>(pages), std::memory_order_acq_rel);
   }
+  // Charges pages of a guest that was native until now: they are no longer part of the estimate.
+  void adopt(std::uint64_t pages) noexcept {
+    auto native = native_.load(std::memory_order_relaxed);
+    const auto n = static_cast<std::int64_t>(pages);
+    while (!native_.compare_exchange_weak(native, native > n ? native - n : 0, std::memory_order_relaxed)) continue;
+    charge(pages);
+  }
   void release(std::uint64_t pages) noexcept {
     if (pages == 0) return;
     charged_.fetch_sub(static_cast<std::int64_t>(pages), std::memory_order_acq_rel);

@@ -143,6 +143,12 @@ void GuestMemory::uncharge(std::uint64_t pages) noexcept {
 }
 
 Result<void> GuestMemory::manage() {
+  auto r = start_managing();
+  if (r) adopt();
+  return r;
+}
+
+Result<void> GuestMemory::start_managing() {
   if (managed()) return {};
   if (is_shut()) return base::fail(Errc::inert_handle, "managing guest \"" + name() + "\"", "the guest has ended");
   if (uffd_.fd() < 0)
@@ -161,11 +167,12 @@ Result<void> GuestMemory::manage() {
                             e == EBUSY ? "another userfaultfd is registered on this range: remove it" : "see probe()");
   }
   managed_.store(true, std::memory_order_release);
-  adopt();
   return {};
 }
 
 void GuestMemory::adopt() noexcept {
+  if (adopted_ || !managed()) return;
+  adopted_ = true;
   // One slice: what PAGEMAP_SCAN may look at without keeping mmap waiting.
   constexpr std::uint64_t kSlice = 512;
   std::array<std::uint8_t, kSlice> bits;
@@ -178,7 +185,7 @@ void GuestMemory::adopt() noexcept {
     const auto charged = static_cast<std::uint64_t>(
         std::count_if(bits.begin(), bits.begin() + static_cast<std::ptrdiff_t>(count), here));
     bump(counters.resident, charged);
-    credit_.charge(charged);
+    credit_.adopt(charged);
     std::uint64_t adopted = 0;
     for (std::uint64_t i = 0; i < count; ++i) {
       if (!here(bits[i])) continue;
@@ -199,11 +206,13 @@ void GuestMemory::adopt() noexcept {
 
 bool GuestMemory::unmanage() {
   if (!managed()) return true;
+  if (!adopted_) return false;
   if (counters.staging.load() != 0 || counters.swapped.load() != 0 || counters.lost.load() != 0) return false;
   // Waiters are woken by this; what is missing is empty, so the kernel's zeros are the right bytes.
   if (uffd_.unregister_range(memory_.data(), memory_.size()) != 0) return false;
   if (options_.move) staging_uffd_.unregister_range(staging_.data(), staging_.size());
   managed_.store(false, std::memory_order_release);
+  adopted_ = false;
   std::uint64_t charged = 0;
   for (std::uint64_t page = 0; page < pages(); ++page) {
     if (table.load(page).state() == PageState::native) continue;

@@ -123,9 +123,14 @@ class GuestMemory {
   // Bytes of tables kept for this guest, all touched.
   std::uint64_t metadata_bytes() const noexcept;
 
-  // Registers the whole region with userfaultfd: from now on missing pages are events. Then adopts what is
-  // there: every present page becomes resident and is charged. Idempotent. Not for fault threads.
+  // Registers the whole region with userfaultfd: from now on missing pages are events, and the guest grows no more
+  // without credit. adopt() is to follow. Takes about a millisecond. Idempotent. Not for fault threads.
   // Errors: EBUSY (somebody else registered the range), ENOMEM. On error the guest stays native.
+  Result<void> start_managing() VMM_REQUIRES(control);
+  // Every present page becomes resident and is charged: some 5 ms a GiB. Nothing if that was done, or the guest is
+  // native.
+  void adopt() noexcept VMM_REQUIRES(control);
+  // Both.
   Result<void> manage() VMM_REQUIRES(control);
   // The way back, whole; needs that nothing is isolated, swapped or lost. False if that is not so.
   bool unmanage() VMM_REQUIRES(control);
@@ -197,7 +202,6 @@ class GuestMemory {
 
  private:
   GuestMemory(const GuestMemoryOptions& options, Credit& credit, const os::Pagemap& pagemap);
-  void adopt() noexcept;
 
   const GuestMemoryOptions options_;
   Credit& credit_;
@@ -210,6 +214,7 @@ class GuestMemory {
   os::Userfaultfd staging_uffd_;
   std::unique_ptr<Isolator> isolator_;
   std::atomic<bool> managed_{false};
+  bool adopted_ VMM_GUARDED_BY(control) = false;
   std::atomic<bool> shut_{false};
   std::atomic<bool> wake_failed_{false};
 };

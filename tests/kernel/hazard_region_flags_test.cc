@@ -179,6 +179,7 @@ class Hazard43_ForeignUserfaultfd : public Hazard26_Flags {};
 TEST_P(Hazard43_ForeignUserfaultfd, IsNamedByErrorAndEvent) {
   auto options = host_options(directory_.path(), 64 * MiB);
   options.scheduler = Scheduler::manual;
+  options.management = Management::on_demand;
   auto host = Host::create(options);
   ASSERT_TRUE(host) << host.error().message();
   std::vector<Event> events;

@@ -212,6 +212,26 @@ TEST_P(NativeAndManaged, TransitionUnderRacingFirstTouch) {
   }
 }
 
+// A thread takes 20 GB/s: before such a budget could be seen to get short it would be exceeded.
+TEST_P(NativeAndManaged, GuestsThatCouldOutgrowASmallBudgetAreManagedFromTheBeginning) {
+  auto options = host_options(directory_.path(), 64 * MiB);
+  options.scheduler = Scheduler::manual;
+  auto host = Host::create(options);
+  ASSERT_TRUE(host);
+  auto fits = host->create_guest(guest_options("fits", 16 * MiB));
+  ASSERT_TRUE(fits);
+  EXPECT_FALSE(fits->stats()->managed);
+  PageOracle oracle(fits->memory(), 1);
+  oracle.write(0, oracle.pages());
+  auto large = host->create_guest(guest_options("large", 48 * MiB));
+  ASSERT_TRUE(large);
+  EXPECT_TRUE(large->stats()->managed);
+  ASSERT_TRUE(host->tick(std::chrono::seconds(1)));
+  EXPECT_TRUE(fits->stats()->managed) << "together they could";
+  EXPECT_EQ(fits->stats()->resident, 16 * MiB);
+  EXPECT_EQ(oracle.check().wrong, 0U);
+}
+
 TEST_P(NativeAndManaged, ACallbackThatBlocksDelaysNoWatch) {
   const Deadline deadline(std::chrono::seconds(60), "the watch over native guests");
   const TempDirectory directory;
