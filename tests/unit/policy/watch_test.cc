@@ -22,7 +22,7 @@ TEST(Watch, ManagesBeforeTheThresholdOfReclaimIsReached) {
 }
 
 TEST(Watch, ThereIsRoomToBeLateInWhereverItWatches) {
-  for (const std::uint64_t processors : {1, 2, 16, 64}) {
+  for (const std::uint64_t processors : {1u, 2u, 16u, 64u}) {
     const auto growth = fastest_growth(processors);
     std::uint64_t smallest = 0;
     for (std::uint64_t budget = 64 * MiB; budget <= 64 * GiB && smallest == 0; budget += 64 * MiB)
