@@ -40,7 +40,7 @@ class VMM_API Host {
 
   // Called for every event, on a thread of its own (with Scheduler::manual: in tick()). The callback may use guests
   // and hosts, end guests, and block: later events then wait, the oldest beyond 4,096 are dropped, nothing else is
-  // delayed. It may not end a host or throw. Replaces the former callback, and returns when the former is no longer
+  // delayed; events that wait when the host ends are dropped. It may not end a host or throw. Replaces the former callback, and returns when the former is no longer
   // running; not to be called from inside the callback.
   // Errors: Errc::inert_handle, Errc::forked_child, EAGAIN (no thread can be had).
   Result<void> on_event(std::function<void(const Event&)> callback);

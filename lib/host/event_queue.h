@@ -28,10 +28,15 @@ class EventQueue {
 
   void set_callback(std::function<void(const Event&)> callback) {
     {
+      base::MutexLock queue(queue_mutex_);
+      ++replacing_;
+    }
+    {
       base::MutexLock lock(callback_mutex_);
       callback_ = std::move(callback);
       base::MutexLock queue(queue_mutex_);
       listening_ = callback_ != nullptr;
+      --replacing_;
     }
     changed_.notify_one();
   }
@@ -54,7 +59,8 @@ class EventQueue {
     changed_.notify_one();
   }
 
-  // Calls the callback for every event so far. Without a callback the events wait.
+  // Calls the callback for every event so far, unless it is to be replaced or the host ends. Without a callback the
+  // events wait.
   void deliver() {
     base::MutexLock lock(callback_mutex_);
     if (!callback_) return;
@@ -67,7 +73,7 @@ class EventQueue {
       Event event;
       {
         base::MutexLock queue(queue_mutex_);
-        if (events_.empty()) break;
+        if (events_.empty() || stopping_ || replacing_ > 0) break;
         event = std::move(events_.front());
         events_.pop_front();
       }
@@ -84,7 +90,7 @@ class EventQueue {
   // False: stopped.
   bool wait_for_events() {
     base::MutexLock lock(queue_mutex_);
-    while (!stopping_ && (events_.empty() || !listening_)) changed_.wait(queue_mutex_);
+    while (!stopping_ && (events_.empty() || !listening_ || replacing_ > 0)) changed_.wait(queue_mutex_);
     return !stopping_;
   }
 
@@ -94,6 +100,7 @@ class EventQueue {
   std::function<void(const Event&)> callback_ VMM_GUARDED_BY(callback_mutex_);
   std::deque<Event> events_ VMM_GUARDED_BY(queue_mutex_);
   bool listening_ VMM_GUARDED_BY(queue_mutex_) = false;
+  int replacing_ VMM_GUARDED_BY(queue_mutex_) = 0;  // threads that wait to set another callback
   bool stopping_ VMM_GUARDED_BY(queue_mutex_) = false;
   base::CondVar changed_;
   std::atomic<std::thread::id> delivering_{};

@@ -169,8 +169,15 @@ std::span<std::byte> GuestCore::span() noexcept {
 }
 
 Result<void> GuestCore::manage(const std::string& reason) {
-  const AdoptAtEnd adopt(*memory_);
-  return start_managing(reason);
+  if (memory_->adopted()) return {};
+  Result<void> r;
+  {
+    const AdoptAtEnd adopt(*memory_, false);
+    r = start_managing(reason);
+  }
+  // Not before: until it is adopted the guest counts as native.
+  host_->watch_again();
+  return r;
 }
 
 Result<void> GuestCore::start_managing(const std::string& reason) {
@@ -180,7 +187,6 @@ Result<void> GuestCore::start_managing(const std::string& reason) {
     if (memory_->managed()) return {};
     if (auto r = memory_->start_managing(); !r) return r;
   }
-  host_->watch_again();
   if (options_.large_pages) host_->zeros_wanted();
   host_->emit(EventKind::guest_managed, options_.name, options_.memory, "userfaultfd", reason);
   return {};
@@ -200,7 +206,7 @@ Result<GuestStats> GuestCore::stats() {
   s.reservation = options_.reservation;
   s.limit = options_.limit;
   s.managed = m.managed();
-  s.resident = s.managed ? bytes(c.resident) : bytes(m.native_pages);
+  s.resident = m.adopted() ? bytes(c.resident) : bytes(m.native_pages);
   s.staging = bytes(c.staging);
   s.swapped = bytes(c.swapped);
   s.lost = bytes(c.lost);

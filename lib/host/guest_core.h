@@ -22,16 +22,18 @@ class HostCore;
 // Adopts what a guest that has become managed holds, also where something between finds no memory.
 class AdoptAtEnd {
  public:
-  explicit AdoptAtEnd(region::GuestMemory& memory) noexcept : memory_(memory) {}
+  // estimated: as GuestMemory::adopt().
+  AdoptAtEnd(region::GuestMemory& memory, bool estimated) noexcept : memory_(memory), estimated_(estimated) {}
   ~AdoptAtEnd() {
     base::MutexLock lock(memory_.control);
-    memory_.adopt();
+    memory_.adopt(estimated_);
   }
   AdoptAtEnd(const AdoptAtEnd&) = delete;
   AdoptAtEnd& operator=(const AdoptAtEnd&) = delete;
 
  private:
   region::GuestMemory& memory_;
+  const bool estimated_;
 };
 
 class GuestCore : public std::enable_shared_from_this<GuestCore> {

@@ -88,6 +88,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
     std::vector<region::GuestMemory*> memories;  // as guests
     std::vector<std::unique_ptr<host::GatePass>> passes;
   };
+  // Those that are managed and adopted, or the others.
   EnteredGuests enter_guests(bool managed);
 
   // The scheduler's thread, or who ticks.

@@ -64,12 +64,12 @@ Result<void> HostCore::tick(base::Nanos now) {
   return {};
 }
 
-// The managed or the native guests that are not ending; they do not end meanwhile.
+// Of guests that are not ending; they do not end meanwhile.
 HostCore::EnteredGuests HostCore::enter_guests(bool managed) {
   EnteredGuests entered;
   for (auto& guest : guests()) {
     auto pass = std::make_unique<host::GatePass>(guest->gate());
-    if (!*pass || guest->memory().managed() != managed) continue;
+    if (!*pass || guest->memory().adopted() != managed) continue;
     entered.memories.push_back(&guest->memory());
     entered.passes.push_back(std::move(pass));
     entered.guests.push_back(std::move(guest));
@@ -97,7 +97,7 @@ base::Nanos HostCore::watch(base::Nanos now) {
                                   : "free memory is " + base::bytes_text(free) + ", below " + base::bytes_text(manage_at);
     // All of them are registered before the first is adopted: the others would grow on meanwhile.
     std::vector<std::unique_ptr<AdoptAtEnd>> adopt;
-    for (auto* memory : natives.memories) adopt.push_back(std::make_unique<AdoptAtEnd>(*memory));
+    for (auto* memory : natives.memories) adopt.push_back(std::make_unique<AdoptAtEnd>(*memory, true));
     for (const auto& guest : natives.guests) {
       auto r = guest->start_managing(reason);
       const auto error = r ? std::string() : r.error().message();
@@ -107,8 +107,7 @@ base::Nanos HostCore::watch(base::Nanos now) {
       guest->manage_error = error;
     }
     adopt.clear();
-    watch_.forget();
-    std::erase_if(natives.memories, [](const auto* m) { return m->managed(); });
+    if (std::erase_if(natives.memories, [](const auto* m) { return m->adopted(); }) > 0) watch_.forget();
     watch_.measure(natives.memories, now);
   }
   memory_wanted();
@@ -177,8 +176,8 @@ void HostCore::check_fault_threads(base::Nanos now) {
 
 // When memory has been plentiful for long, guests that are wholly in memory run natively again.
 void HostCore::return_to_native(base::Nanos now) {
-  if (options_.management == Management::at_creation || cannot_watch() ||
-      credit_.free() * 2 < credit_.budget()) {
+  const auto plenty = std::max(credit_.budget() / 2 * kPageSize, manage_below() / 4 * 5);
+  if (options_.management == Management::at_creation || cannot_watch() || credit_.free() * kPageSize < plenty) {
     plentiful_since_.reset();
     return;
   }

@@ -150,7 +150,10 @@ void Worker::run() {
 // Does what there is to do now. Returns the milliseconds to the next look, -1: when somebody rings.
 int Worker::look() {
   out_->finish(false, clock_.now());
-  for (auto& member : members_) reclaim::drop_leftovers(member.evictor->guest());
+  for (auto& member : members_) {
+    reclaim::drop_leftovers(member.evictor->guest());
+    member.evictor->find_stranded(clock_.now());
+  }
   const bool requests = serve_requests();
   const bool pressure = relieve_pressure();
   const bool zeros = zero_ahead();

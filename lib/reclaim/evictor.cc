@@ -23,7 +23,6 @@ constexpr std::uint64_t kChunk = region::kMostTaken;  // a huge page
 std::uint64_t Evictor::park(std::uint64_t pages, std::uint64_t looks, base::Nanos now, std::uint64_t most) {
   // Without a file to write to, parking would only cost the guest rescues.
   if (!SwapStore::of(guest_).writable(now)) return 0;
-  if (SwapStore::of(guest_).stranded) find_stranded(now);
   std::array<std::uint8_t, kChunk> bits;
   std::uint64_t known_from = 0, known_to = 0;  // pages whose bits are known
   std::uint64_t parked = 0;
@@ -57,10 +56,10 @@ std::uint64_t Evictor::park(std::uint64_t pages, std::uint64_t looks, base::Nano
   return parked;
 }
 
-// Some pages stayed in staging after all: the list of what is parked is made anew.
 void Evictor::find_stranded(base::Nanos now) {
-  parked_.clear();
-  parked_pages_ = 0;
+  if (!SwapStore::of(guest_).stranded || !SwapStore::of(guest_).writable(now)) return;
+  std::deque<Parked> parked;
+  std::uint64_t pages = 0;
   for (std::uint64_t first = 0; first < guest_.pages(); first += kRun) {
     const auto count = static_cast<std::uint32_t>(std::min(kRun, guest_.pages() - first));
     std::uint32_t waiting = 0;
@@ -69,9 +68,11 @@ void Evictor::find_stranded(base::Nanos now) {
       waiting += word.state() == PageState::isolated && !word.writing() ? 1 : 0;
     }
     if (waiting == 0) continue;
-    parked_.push_back({first, count, waiting, now});
-    parked_pages_ += waiting;
+    parked.push_back({first, count, waiting, now});
+    pages += waiting;
   }
+  parked_.swap(parked);
+  parked_pages_ = pages;
   SwapStore::of(guest_).stranded = false;
 }
 

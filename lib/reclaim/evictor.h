@@ -24,6 +24,9 @@ class Evictor {
   // than one round of the clock, or at `looks` runs. Returns how many were parked.
   std::uint64_t park(std::uint64_t pages, std::uint64_t looks, base::Nanos now, std::uint64_t most = ~std::uint64_t{0});
 
+  // Where pages stayed in staging after their write, the list of what is parked is made anew. Cheap where none did.
+  void find_stranded(base::Nanos now);
+
   // Hands runs parked before `until` to `out`, oldest first, about `pages` of them. Returns how many pages.
   std::uint64_t write(std::uint64_t pages, base::Nanos until, base::Nanos now, SwapOut& out);
 
@@ -37,7 +40,6 @@ class Evictor {
     std::uint32_t taken;  // pages of it that were parked
     base::Nanos since;
   };
-  void find_stranded(base::Nanos now);
   std::uint64_t park_range(std::uint64_t first, std::uint64_t count, const std::uint8_t* bits, std::uint64_t most,
                            base::Nanos now);
   std::uint64_t take(std::uint64_t first, std::uint64_t count, const std::uint8_t* bits, std::uint64_t most);

@@ -3,6 +3,7 @@
 // Thread-safety: every function may be called from any thread, fault threads included; lock-free.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 
@@ -54,13 +55,6 @@ class Credit {
   void charge(std::uint64_t pages) noexcept {
     charged_.fetch_add(static_cast<std::int64_t>(pages), std::memory_order_acq_rel);
   }
-  // Charges pages of a guest that was native until now: they are no longer part of the estimate.
-  void adopt(std::uint64_t pages) noexcept {
-    auto native = native_.load(std::memory_order_relaxed);
-    const auto n = static_cast<std::int64_t>(pages);
-    while (!native_.compare_exchange_weak(native, native > n ? native - n : 0, std::memory_order_relaxed)) continue;
-    charge(pages);
-  }
   void release(std::uint64_t pages) noexcept {
     if (pages == 0) return;
     charged_.fetch_sub(static_cast<std::int64_t>(pages), std::memory_order_acq_rel);
@@ -70,6 +64,12 @@ class Credit {
   void set_native(std::uint64_t pages) noexcept {
     native_.store(static_cast<std::int64_t>(pages), std::memory_order_relaxed);
     if (waiting_.exchange(0, std::memory_order_acq_rel) != 0 && waiter_ != nullptr) waiter_->credit_returned();
+  }
+
+  // Of what set_native() said that much has been charged since. By the thread that calls set_native().
+  void lower_native(std::uint64_t pages) noexcept {
+    const auto native = native_.load(std::memory_order_relaxed);
+    native_.store(native - std::min(native, static_cast<std::int64_t>(pages)), std::memory_order_relaxed);
   }
 
   // Part of the budget that cannot be had at present: the process's control group has less.

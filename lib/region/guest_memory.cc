@@ -170,9 +170,8 @@ Result<void> GuestMemory::start_managing() {
   return {};
 }
 
-void GuestMemory::adopt() noexcept {
-  if (adopted_ || !managed()) return;
-  adopted_ = true;
+void GuestMemory::adopt(bool estimated) noexcept {
+  if (adopted() || !managed()) return;
   // One slice: what PAGEMAP_SCAN may look at without keeping mmap waiting.
   constexpr std::uint64_t kSlice = 512;
   std::array<std::uint8_t, kSlice> bits;
@@ -185,7 +184,7 @@ void GuestMemory::adopt() noexcept {
     const auto charged = static_cast<std::uint64_t>(
         std::count_if(bits.begin(), bits.begin() + static_cast<std::ptrdiff_t>(count), here));
     bump(counters.resident, charged);
-    credit_.adopt(charged);
+    credit_.charge(charged);
     std::uint64_t adopted = 0;
     for (std::uint64_t i = 0; i < count; ++i) {
       if (!here(bits[i])) continue;
@@ -200,19 +199,21 @@ void GuestMemory::adopt() noexcept {
       adopted += adopt_it ? 1 : 0;
     }
     table.released();
+    if (estimated) credit_.lower_native(adopted);
     uncharge(charged - adopted);
   }
+  adopted_.store(true, std::memory_order_release);
 }
 
 bool GuestMemory::unmanage() {
   if (!managed()) return true;
-  if (!adopted_) return false;
+  if (!adopted()) return false;
   if (counters.staging.load() != 0 || counters.swapped.load() != 0 || counters.lost.load() != 0) return false;
   // Waiters are woken by this; what is missing is empty, so the kernel's zeros are the right bytes.
   if (uffd_.unregister_range(memory_.data(), memory_.size()) != 0) return false;
   if (options_.move) staging_uffd_.unregister_range(staging_.data(), staging_.size());
   managed_.store(false, std::memory_order_release);
-  adopted_ = false;
+  adopted_.store(false, std::memory_order_release);
   std::uint64_t charged = 0;
   for (std::uint64_t page = 0; page < pages(); ++page) {
     if (table.load(page).state() == PageState::native) continue;

@@ -128,8 +128,10 @@ class GuestMemory {
   // Errors: EBUSY (somebody else registered the range), ENOMEM. On error the guest stays native.
   Result<void> start_managing() VMM_REQUIRES(control);
   // Every present page becomes resident and is charged: some 5 ms a GiB. Nothing if that was done, or the guest is
-  // native.
-  void adopt() noexcept VMM_REQUIRES(control);
+  // native. estimated: what native guests hold has just been told to the credit, this one's share included, which is
+  // lowered by what is charged; otherwise it counts double until it is measured again.
+  void adopt(bool estimated = false) noexcept VMM_REQUIRES(control);
+  bool adopted() const noexcept { return adopted_.load(std::memory_order_acquire); }
   // Both.
   Result<void> manage() VMM_REQUIRES(control);
   // The way back, whole; needs that nothing is isolated, swapped or lost. False if that is not so.
@@ -214,7 +216,7 @@ class GuestMemory {
   os::Userfaultfd staging_uffd_;
   std::unique_ptr<Isolator> isolator_;
   std::atomic<bool> managed_{false};
-  bool adopted_ VMM_GUARDED_BY(control) = false;
+  std::atomic<bool> adopted_{false};  // changed under control
   std::atomic<bool> shut_{false};
   std::atomic<bool> wake_failed_{false};
 };

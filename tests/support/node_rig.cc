@@ -114,6 +114,7 @@ void NodeRig::settle(RigGuest& guest) {
 
 std::uint64_t NodeRig::park(RigGuest& guest) {
   settle(guest);
+  guest.evictor().find_stranded(now_);
   std::uint64_t parked = 0;
   // A page may be three chances warm; the fourth round takes it.
   for (int round = 0; round < 5; ++round) parked += guest.evictor().park(guest->pages(), ~std::uint64_t{0}, now_);
