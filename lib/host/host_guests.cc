@@ -1,0 +1,236 @@
+// Guests of a host: admission, placement, what they may pin, and their end.
+#include <algorithm>
+#include <new>
+#include <string>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "host/host_core.h"
+#include "host/options_check.h"
+#include "policy/placement.h"
+#include "policy/watch.h"
+#include "reclaim/swap_store.h"
+
+namespace vmm {
+namespace {
+
+// The guest cannot hold more than its limit.
+bool limited(const GuestOptions& o) { return o.limit != 0 && o.limit < o.memory; }
+
+// Bytes that never need a slot. At its limit a guest exchanges pages, also when all of it is reserved: the ones leave
+// before the others come.
+std::uint64_t kept_in_memory(const GuestOptions& o) {
+  return limited(o) ? std::min(o.reservation, o.limit - kHugePageSize) : o.reservation;
+}
+
+os::UffdFeatures features_of(const Capabilities& caps, bool move) {
+  os::UffdFeatures f;
+  f.move = move;
+  f.wp_async = move;
+  f.poison = caps.has("poison");
+  return f;
+}
+
+}  // namespace
+
+Result<host::NodeRuntime*> HostCore::place(const GuestOptions& options, std::string& reason) {
+  const auto held = options.limit != 0 ? std::min(options.limit, options.memory) : options.memory;
+  policy::PlacementSnapshot snapshot;
+  for (const auto& node : topology_.nodes()) {
+    policy::PlacementNode n;
+    n.id = node.id;
+    n.memory = node.memory;
+    n.memory_only = node.memory_only;
+    for (std::size_t i = 0; i < nodes_.size(); ++i)
+      if (nodes_[i]->node.id == node.id) {
+        n.promised = uses_[i].promised;
+        n.reserved = uses_[i].reserved;
+      }
+    snapshot.nodes.push_back(n);
+  }
+  snapshot.min_free = options_.min_free;
+  snapshot.last_node = last_node_;
+  snapshot.memory = held;
+  snapshot.reservation = options.reservation;
+  snapshot.bound = options.bind_memory;
+  snapshot.affinity = options.node_affinity;
+  const auto placement = policy::plan_placement(snapshot);
+  reason = placement.reason;
+  last_node_ = placement.last_node;
+  if (placement.node)
+    for (std::size_t i = 0; i < nodes_.size(); ++i)
+      if (nodes_[i]->node.id == *placement.node) return nodes_[i].get();
+  return base::fail(Errc::admission_refused, "placing guest \"" + options.name + "\": " + reason,
+                    "lower the guest's memory or reservation, or widen node_affinity");
+}
+
+Result<std::unique_ptr<region::GuestMemory>> HostCore::make_memory(const GuestOptions& options, int node) {
+  region::GuestMemoryOptions o;
+  o.name = options.name;
+  o.pages = options.memory / kPageSize;
+  o.limit_pages = options.limit / kPageSize;
+  o.node = node;
+  o.bind = options.bind_memory;
+  o.large_pages = options.large_pages;
+  o.core_dump = options.core_dump;
+  o.move = move_;
+  o.userfaultfd = managing_possible();
+  o.features = features_of(capabilities_, move_);
+  o.read_window = options_.swap_in_batch_pages;
+  o.id = next_id_++;
+  auto memory = region::GuestMemory::create(o, credit_, pagemap_);
+  if (!memory) return tl::unexpected(memory.error());
+  reclaim::SwapFileOptions file;
+  file.directory = options.swap_directory.empty() ? options_.swap_directory : options.swap_directory;
+  file.guest_name = options.name;
+  file.bytes = managing_possible() ? options.memory - kept_in_memory(options) : 0;
+  file.persist = options_.swap_persist;
+  auto store = reclaim::SwapStore::create(file, secret_);
+  if (!store) return tl::unexpected(store.error());
+  (*memory)->backing = std::move(*store);
+  return memory;
+}
+
+Result<void> HostCore::check(const GuestOptions& options) {
+  if (down_) return base::fail(Errc::shutting_down, "create_guest \"" + options.name + "\"", "create guests earlier");
+  if (auto r = host::check_guest_options(options, topology_); !r) return r;
+  {
+    base::MutexLock lock(list_mutex_);
+    if (std::any_of(list_.begin(), list_.end(), [&](const auto* g) { return g->name() == options.name; }))
+      return base::invalid("GuestOptions::name = \"" + options.name + "\"", "names are unique within a host");
+  }
+  return host::check_admission(options, {credit_.budget() * kPageSize, overhead_pages_ * kPageSize,
+                                         reserved_ + pinned(nullptr).beyond_reservation * kPageSize,
+                                         guest_memory_, options_.min_free, managing_possible()});
+}
+
+Result<std::shared_ptr<GuestCore>> HostCore::create_guest(const GuestOptions& options) {
+  if (in_child())
+    return base::fail(Errc::forked_child, "create_guest \"" + options.name + "\"", "create a host in this process");
+  std::shared_ptr<GuestCore> guest;
+  std::string reason;
+  {
+    base::MutexLock lock(control_);
+    if (auto r = check(options); !r) return tl::unexpected(r.error());
+    auto node = place(options, reason);
+    if (!node) return tl::unexpected(node.error());
+    auto memory = make_memory(options, (*node)->node.id);
+    if (!memory) return tl::unexpected(memory.error());
+    {
+      base::MutexLock list(list_mutex_);
+      list_.reserve(list_.size() + 1);
+    }
+    auto& m = **memory;
+    m.table.set_bell(&(*node)->faults->bell());
+    guest = std::make_shared<GuestCore>(shared_from_this(), options, **node, std::move(*memory));
+    // From here on threads know of the guest: if it cannot be made whole they are told to forget it.
+    struct Undo {
+      GuestCore* guest;
+      ~Undo() {
+        if (guest != nullptr) guest->end();
+      }
+    } undo{guest.get()};
+    if (managing_possible()) {
+      if (auto r = (*node)->faults->add(m); !r) return tl::unexpected(r.error());
+    }
+    if (auto r = (*node)->worker->attach(m, options.reservation / kPageSize); !r) return tl::unexpected(r.error());
+    undo.guest = nullptr;
+    const auto pages = (m.metadata_bytes() + reclaim::SwapStore::of(m).metadata_bytes()) / kPageSize;
+    overhead_pages_ += pages;
+    credit_.charge(pages);
+    for (std::size_t i = 0; i < nodes_.size(); ++i)
+      if (nodes_[i].get() == *node) {
+        uses_[i].promised += options.limit != 0 ? std::min(options.limit, options.memory) : options.memory;
+        uses_[i].reserved += options.reservation;
+      }
+    reserved_ += options.reservation;
+    guest_memory_ += options.memory;
+    base::MutexLock list(list_mutex_);
+    list_.push_back(guest.get());
+  }
+  struct EndUnlessWhole {
+    HostCore& host;
+    GuestCore* guest;
+    ~EndUnlessWhole() {
+      if (guest != nullptr) host.end_guest(*guest);
+    }
+  } unless_whole{*this, guest.get()};
+  emit(EventKind::guest_created, options.name, options.memory, "placement", reason);
+  const auto budget = credit_.budget() * kPageSize;
+  if (guest_memory_ > budget + budget / 2)
+    emit(EventKind::overcommit_advice, options.name, guest_memory_, "admission",
+         "guests of " + base::bytes_text(guest_memory_) + " in " + base::bytes_text(budget) +
+             ": more than 1.5 times the memory is overcommitted");
+  const bool scarce = credit_.free() * kPageSize < manage_below() && managing_possible();
+  // A native guest takes what it wants: nobody could keep it to a limit.
+  const bool has_limit = limited(options);
+  const bool unwatched = cannot_watch();
+  if (managing_possible() &&
+      (options_.management == Management::at_creation || scarce || has_limit || unwatched)) {
+    const char* why = has_limit                                            ? "it has a limit"
+                      : scarce                                             ? "free memory is short"
+                      : options_.management == Management::at_creation ? "asked for at creation"
+                                                                           : kOutgrows;
+    if (auto r = guest->manage(why); !r) return tl::unexpected(r.error());
+  }
+  unless_whole.guest = nullptr;
+  watch_again();
+  return guest;
+}
+
+void HostCore::end_guest(GuestCore& guest) noexcept {
+  {
+    base::MutexLock lock(control_);
+    {
+      base::MutexLock list(list_mutex_);
+      if (std::erase(list_, &guest) == 0) return;
+    }
+    const auto& options = guest.options();
+    const auto& m = guest.memory();
+    const auto pages = (m.metadata_bytes() + reclaim::SwapStore::of(m).metadata_bytes()) / kPageSize;
+    const auto* node = &guest.node();
+    guest.end();
+    overhead_pages_ -= pages;
+    credit_.release(pages);
+    for (std::size_t i = 0; i < nodes_.size(); ++i)
+      if (nodes_[i].get() == node) {
+        uses_[i].promised -= options.limit != 0 ? std::min(options.limit, options.memory) : options.memory;
+        uses_[i].reserved -= options.reservation;
+      }
+    reserved_ -= options.reservation;
+    guest_memory_ -= options.memory;
+  }
+  try {
+    emit(EventKind::guest_destroyed, guest.name(), 0, "", "its handle was dropped, or the host ended");
+  } catch (const std::bad_alloc&) {
+    // No memory for the news of it; the guest has ended all the same.
+  }
+  watch_again();
+}
+
+// What guests other than `except` have pinned.
+HostCore::Pinned HostCore::pinned(const GuestCore* except) {
+  Pinned all;
+  for (const auto& guest : guests()) {
+    if (guest.get() == except) continue;
+    host::GatePass pass(guest->gate());
+    if (!pass) continue;
+    const auto pages = guest->memory().counters.pinned.load(std::memory_order_relaxed);
+    const auto reserved = guest->options().reservation / kPageSize;
+    all.pages += pages;
+    all.beyond_reservation += pages > reserved ? pages - reserved : 0;
+  }
+  return all;
+}
+
+std::uint64_t HostCore::pinnable(const GuestCore& guest) {
+  const auto above = [](std::uint64_t a, std::uint64_t b) { return a > b ? a - b : 0; };
+  // Half the budget stays for what moves: with everything pinned nobody could be served. And what is pinned beyond a
+  // guest's reservation comes from what nobody has reserved.
+  const auto others = pinned(&guest);
+  const auto unreserved = above(credit_.budget(), overhead_pages_ + reserved_ / kPageSize + others.beyond_reservation);
+  const auto own = (guest.options().limit != 0 ? guest.options().limit : guest.options().memory) / kPageSize;
+  return std::min({own, above(credit_.budget() / 2, others.pages), unreserved + guest.options().reservation / kPageSize});
+}
+
+}  // namespace vmm
