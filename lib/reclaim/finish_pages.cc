@@ -1,5 +1,6 @@
 #include "reclaim/finish_pages.h"
 
+#include "base/error.h"
 #include "os/mapping.h"
 #include "reclaim/swap_store.h"
 
@@ -65,9 +66,11 @@ void finish_pages(GuestMemory& guest, std::uint64_t first, std::uint32_t count, 
       continue;
     }
     const auto to = stretch(from, count, leaves);
-    const bool dropped = os::drop_pages(guest.staged(first + from), (to - from) * kPageSize) == 0;
+    const int error = os::drop_pages(guest.staged(first + from), (to - from) * kPageSize);
+    const bool dropped = error == 0;
     if (dropped) gone += to - from;
-    else store.stranded = true;
+    // What the kernel will never drop is not written again and again.
+    else store.stranded |= base::may_pass(error);
     for (auto i = from; i < to; ++i) {
       if (!dropped) {
         // The kernel keeps the staged pages: isolated ones stay so and can be rescued; copies of rescued ones
