@@ -89,7 +89,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
     std::vector<std::unique_ptr<host::GatePass>> passes;
   };
   // Those that are managed and adopted, or the others.
-  EnteredGuests enter_guests(bool managed);
+  EnteredGuests enter_guests(bool adopted);
 
   // The scheduler's thread, or who ticks.
   void run();

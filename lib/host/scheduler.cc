@@ -65,11 +65,11 @@ Result<void> HostCore::tick(base::Nanos now) {
 }
 
 // Of guests that are not ending; they do not end meanwhile.
-HostCore::EnteredGuests HostCore::enter_guests(bool managed) {
+HostCore::EnteredGuests HostCore::enter_guests(bool adopted) {
   EnteredGuests entered;
   for (auto& guest : guests()) {
     auto pass = std::make_unique<host::GatePass>(guest->gate());
-    if (!*pass || guest->memory().adopted() != managed) continue;
+    if (!*pass || guest->memory().adopted() != adopted) continue;
     entered.memories.push_back(&guest->memory());
     entered.passes.push_back(std::move(pass));
     entered.guests.push_back(std::move(guest));

@@ -149,10 +149,11 @@ void Worker::run() {
 
 // Does what there is to do now. Returns the milliseconds to the next look, -1: when somebody rings.
 int Worker::look() {
-  out_->finish(false, clock_.now());
+  const auto now = clock_.now();
+  out_->finish(false, now);
   for (auto& member : members_) {
     reclaim::drop_leftovers(member.evictor->guest());
-    member.evictor->find_stranded(clock_.now());
+    member.evictor->find_stranded(now);
   }
   const bool requests = serve_requests();
   const bool pressure = relieve_pressure();

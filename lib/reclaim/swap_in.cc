@@ -43,6 +43,7 @@ Result<std::unique_ptr<SwapIn>> SwapIn::create(const SwapInOptions& options, reg
   os::exclude_from_core_dumps(s->buffers_.data(), s->buffers_.size());
   os::bind_to_node(s->buffers_.data(), s->buffers_.size(), options.node, os::NodePolicy::preferred);
   os::name_range(s->buffers_.data(), s->buffers_.size(), "vmm-buffers");
+  // Here, so that no fault thread zeroes huge pages in the middle of a read.
   os::populate_for_write(s->buffers_.data(), s->buffers_.size());
   return s;
 }

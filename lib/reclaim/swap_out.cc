@@ -118,7 +118,8 @@ std::uint32_t SwapOut::begin_write(Batch& batch, std::uint32_t first, std::uint3
   const auto page = batch.first + first;
   const auto preferred = store.slots.slots() == 0 ? 0 : page % store.slots.slots();
   auto run = store.slots.allocate(preferred, count);
-  while (run.count == 0 && (finish_ended(ended_.size()) || free_slots(guest))) run = store.slots.allocate(preferred, count);
+  while (run.count == 0 && (finish_ended(ended_.size()) || free_slots(guest)))
+    run = store.slots.allocate(preferred, count);
   if (run.count == 0) return 0;
   for (std::uint32_t i = 0; i < run.count; ++i) {
     const auto generation = static_cast<std::uint16_t>(guest.table.load(page + i).generation() + 1);
