@@ -27,6 +27,8 @@ constexpr int kFruitlessWaitMs = 50;
 constexpr int kRounds = 5;
 // Huge pages made of small ones in one round: some 10 ms of the worker's time.
 constexpr int kMostMended = 8;
+// Huge pages zeroed in one round: less than a millisecond.
+constexpr int kMostZeroed = 4;
 
 }  // namespace
 
@@ -317,7 +319,9 @@ bool Worker::zero_ahead() {
   // Taken down first: who wants them after this is served by the next look.
   if (zero_pool_ == nullptr || !zeros_wanted_.exchange(false, std::memory_order_acq_rel)) return false;
   const bool was_empty = zero_pool_->ready() == 0;
-  const bool refilled = credit_.free() > options_.roomy_free_pages && zero_pool_->refill();
+  bool refilled = true;
+  for (int i = 0; i < kMostZeroed && refilled; ++i)
+    refilled = credit_.free() > options_.roomy_free_pages && zero_pool_->refill();
   // Who waits for one is told, also that there will be none.
   if (was_empty) fault_bell_.ring();
   if (refilled) zeros_wanted_.store(true, std::memory_order_release);

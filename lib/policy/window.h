@@ -54,7 +54,7 @@ class ReadWindow {
     for (auto& s : streams_) {
       // A stream's next touch lies between the page after the last one and the end of what was read ahead.
       if (s.pages == 0 || page < s.last || page > s.end) continue;
-      if (page == s.last) return {1, s.end};
+      if (page == s.last) return {s.pages, s.end};
       s.pages = std::min(s.pages * 2, most_);
       s.last = page;
       const std::uint64_t ahead = s.pages >= most_ ? kDepth * most_ : s.pages;

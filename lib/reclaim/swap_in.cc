@@ -45,6 +45,10 @@ Result<std::unique_ptr<SwapIn>> SwapIn::create(const SwapInOptions& options, reg
   os::name_range(s->buffers_.data(), s->buffers_.size(), "vmm-buffers");
   // Here, so that no fault thread zeroes huge pages in the middle of a read.
   os::populate_for_write(s->buffers_.data(), s->buffers_.size());
+  auto* self = s.get();
+  const auto helper = s->placer_.start("vmm-place/" + std::to_string(options.node),
+                                       [self](std::size_t index) { self->put_in_place(index); });
+  if (!helper) return tl::unexpected(helper.error());
   return s;
 }
 
@@ -110,7 +114,10 @@ bool SwapIn::pump(GuestMemory& guest, std::uint64_t& next, std::uint64_t end) no
       next = end;
       break;
     }
-    if (unused_large() <= kForDemand) return false;
+    if (unused_large() <= kForDemand) {
+      collect_and_watch();
+      if (unused_large() <= kForDemand) return false;
+    }
     const auto word = guest.table.try_lock(next);
     if (!word) continue;
     const auto most = static_cast<std::uint32_t>(std::min<std::uint64_t>(options_.batch_pages, end - next));
@@ -119,6 +126,7 @@ bool SwapIn::pump(GuestMemory& guest, std::uint64_t& next, std::uint64_t end) no
     if (word->state() != PageState::swapped) continue;
     next = end;  // no credit
   }
+  collect_and_watch();
   // Ended only when the last read has, so that who waits finds the pages in place.
   return std::none_of(reads_.begin(), reads_.end(),
                       [&](const Read& r) { return r.guest == &guest && r.why == Why::prefetch; });
@@ -126,6 +134,7 @@ bool SwapIn::pump(GuestMemory& guest, std::uint64_t& next, std::uint64_t end) no
 
 Outcome SwapIn::begin(GuestMemory& guest, std::uint64_t first, std::uint32_t most, base::Nanos since,
                       Why why) noexcept {
+  collect();
   most = std::min({most, options_.batch_pages, std::uint32_t{64}});
   auto index = most > 1 ? find_unused(0, kLarge) : kLarge;
   if (index == kLarge) {
@@ -133,6 +142,7 @@ Outcome SwapIn::begin(GuestMemory& guest, std::uint64_t first, std::uint32_t mos
     index = find_unused(kLarge, reads_.size());
   }
   if (index == reads_.size()) {
+    collect_and_watch();
     index = find_unused(0, kLarge);
     if (index == kLarge) return Outcome::wait_buffer;
   }
@@ -182,22 +192,84 @@ bool SwapIn::awaited() const noexcept {
          });
 }
 
-unsigned SwapIn::in_flight(const GuestMemory& guest) const noexcept {
+unsigned SwapIn::in_flight(const GuestMemory& guest) noexcept {
+  collect_and_watch();
   return static_cast<unsigned>(
       std::count_if(reads_.begin(), reads_.end(), [&](const Read& r) { return r.guest == &guest; }));
 }
 
+// Buffers of what the helper has put in place are unused again.
+void SwapIn::collect() noexcept {
+  placer_.collect([&](std::size_t index) { reads_[index].guest = nullptr; });
+}
+
+// As collect(), and the bell rings when there is more to collect.
+void SwapIn::collect_and_watch() noexcept {
+  placer_.want();
+  collect();
+}
+
 bool SwapIn::reap(std::atomic<std::uint64_t>& working_on) noexcept {
+  collect();
+  bool any = false;
   std::uint32_t pages = 0;
+  const auto works_on = [&](const Read& read) {
+    any = true;
+    pages += read.count;
+    working_on.store(reinterpret_cast<std::uintptr_t>(read.guest->at(read.first)), std::memory_order_relaxed);
+  };
+  // All that has come, so that a demand's read does not stand behind those ahead.
   std::array<os::IoCompletion, 1> one;
   while (pages < kSlice && io_->reap(one, false) == 1) {
     const auto index = static_cast<std::size_t>(one[0].tag);
-    const auto& read = reads_[index];
-    pages += read.count;
-    working_on.store(reinterpret_cast<std::uintptr_t>(read.guest->at(read.first)), std::memory_order_relaxed);
+    if (came_ahead(index, one[0].result)) continue;
+    works_on(reads_[index]);
     complete(index, one[0].result);
   }
-  return pages > 0;
+  while (pages < kSlice) {
+    const auto index = placer_.take();
+    if (index == Placer::kNone) break;
+    if (placer_.waiting()) placer_.call_helper();
+    works_on(reads_[index]);
+    put_in_place(index);
+    placer_.finished(index);
+    reads_[index].guest = nullptr;
+  }
+  return any;
+}
+
+// Leaves a read that nobody waits for to whoever is free. False: it is not one, or it failed.
+bool SwapIn::came_ahead(std::size_t index, int result) noexcept {
+  const Read& read = reads_[index];
+  if (index >= kLarge || read.why == Why::demand || result != static_cast<int>(read.count * kPageSize)) return false;
+  GuestMemory& guest = *read.guest;
+  if (read.why == Why::ahead && !guest.closing) {
+    // Before this read is put in place: while a stream goes on, some page of it is always locked.
+    const auto next = guest.read_window.came(read.first, read.count);
+    read_ahead(guest, next.first, next.first + next.count, options_.batch_pages);
+  }
+  placer_.arrived(index);
+  return true;
+}
+
+// Runs of good pages are put in place together; a bad one stays where it is until somebody wants it.
+// The fault thread or its helper.
+void SwapIn::put_in_place(std::size_t index) noexcept {
+  const Read& read = reads_[index];
+  GuestMemory& guest = *read.guest;
+  const auto* const bytes = buffer(index);
+  for (std::uint32_t from = 0; from < read.count;) {
+    auto to = from;
+    while (to < read.count && good(read, to, bytes + to * kPageSize)) ++to;
+    if (to > from) place(read, bytes, from, to);
+    if (to < read.count) {
+      bump(guest.counters.swap_errors);
+      put_back(read, to, to + 1);
+      ++to;
+    }
+    from = to;
+  }
+  guest.table.released();
 }
 
 bool SwapIn::good(const Read& read, std::uint32_t index, const std::byte* bytes) const noexcept {
@@ -228,30 +300,14 @@ void SwapIn::complete(std::size_t index, int result) noexcept {
       lose(read, result < 0 ? -result : (whole ? 0 : EIO));
     else
       put_back(read, 0, 1);
+    guest.table.released();
   } else {
-    if (read.why == Why::ahead && !guest.closing) {
-      // Before this read is put in place: while a stream goes on, some page of it is always locked.
-      const auto next = guest.read_window.came(read.first, read.count);
-      read_ahead(guest, next.first, next.first + next.count, options_.batch_pages);
-    }
-    // Runs of good pages are put in place together; a bad one stays where it is until somebody wants it.
-    for (std::uint32_t from = 0; from < read.count;) {
-      auto to = from + 1;
-      while (to < read.count && good(read, to, bytes + to * kPageSize)) ++to;
-      place(read, bytes, from, to);
-      if (to < read.count) {
-        bump(guest.counters.swap_errors);
-        put_back(read, to, to + 1);
-        ++to;
-      }
-      from = to;
-    }
+    put_in_place(index);
   }
   read.guest = nullptr;
-  guest.table.released();
 }
 
-void SwapIn::place(Read& read, std::byte* bytes, std::uint32_t from, std::uint32_t to) noexcept {
+void SwapIn::place(const Read& read, const std::byte* bytes, std::uint32_t from, std::uint32_t to) noexcept {
   GuestMemory& guest = *read.guest;
   const auto page = read.first;
   std::uint32_t done = from;
@@ -276,7 +332,7 @@ void SwapIn::place(Read& read, std::byte* bytes, std::uint32_t from, std::uint32
   }
 }
 
-void SwapIn::put_back(Read& read, std::uint32_t from, std::uint32_t to) noexcept {
+void SwapIn::put_back(const Read& read, std::uint32_t from, std::uint32_t to) noexcept {
   if (from >= to) return;
   GuestMemory& guest = *read.guest;
   for (auto i = from; i < to; ++i) guest.table.unlock(read.first + i, guest.table.load(read.first + i));

@@ -2,8 +2,10 @@
 //
 // A read covers a run of pages whose slots are neighbours; the words of its pages stay locked until it ends.
 // The bytes come into buffers of the library's own, are checked against their checksums, and are copied into
-// place write-protected, so that an unchanged page is known to be in its slot still.
+// place write-protected, so that an unchanged page is known to be in its slot still. When more reads ahead have come
+// than the fault thread can copy at once, a helper of its own copies some of them.
 // Thread-safety: created by one thread, then used by one fault thread; nothing allocates, logs or waits there.
+// put_in_place() and what it calls run in the helper too.
 #pragma once
 
 #include <array>
@@ -12,6 +14,7 @@
 
 #include "os/async_io.h"
 #include "os/mapping.h"
+#include "reclaim/placer.h"
 #include "region/credit.h"
 #include "region/guest_memory.h"
 #include "region/notice.h"
@@ -41,14 +44,16 @@ class SwapIn final : public region::PageSource {
   bool reap(std::atomic<std::uint64_t>& working_on) noexcept override;
   void flush() noexcept override;
   bool awaited() const noexcept override;
-  unsigned in_flight(const region::GuestMemory& guest) const noexcept override;
+  unsigned in_flight(const region::GuestMemory& guest) noexcept override;
+  bool left() const noexcept override { return placer_.waiting(); }
+  void set_bell(const os::Doorbell& bell) noexcept override { placer_.set_bell(bell); }
 
   // Memory of the buffers, in bytes, all of it touched at some time.
   static constexpr std::uint64_t buffer_bytes() noexcept { return kLarge * kLargeBytes + kSmall * kPageSize; }
   os::AsyncIo::Backend backend() const noexcept { return io_->backend(); }
 
  private:
-  static constexpr std::size_t kLarge = 16, kSmall = 48;
+  static constexpr std::size_t kLarge = Placer::kReads, kSmall = 48;
   static constexpr std::uint64_t kLargeBytes = 64 * kPageSize;
   // Large buffers that only faults get, never reads ahead.
   static constexpr std::size_t kForDemand = 4;
@@ -75,8 +80,12 @@ class SwapIn final : public region::PageSource {
   void read_ahead(region::GuestMemory& guest, std::uint64_t from, std::uint64_t to, std::uint32_t pages) noexcept;
   bool submit(std::size_t index) noexcept;
   void complete(std::size_t index, int result) noexcept;
-  void place(Read& read, std::byte* bytes, std::uint32_t from, std::uint32_t to) noexcept;
-  void put_back(Read& read, std::uint32_t from, std::uint32_t to) noexcept;
+  void collect() noexcept;
+  void collect_and_watch() noexcept;
+  bool came_ahead(std::size_t index, int result) noexcept;
+  void put_in_place(std::size_t index) noexcept;
+  void place(const Read& read, const std::byte* bytes, std::uint32_t from, std::uint32_t to) noexcept;
+  void put_back(const Read& read, std::uint32_t from, std::uint32_t to) noexcept;
   void lose(Read& read, int error) noexcept;
   bool good(const Read& read, std::uint32_t index, const std::byte* bytes) const noexcept;
 
@@ -85,8 +94,10 @@ class SwapIn final : public region::PageSource {
   region::Notices& notices_;
   std::unique_ptr<os::AsyncIo> io_;
   os::Mapping buffers_;
+  // What the helper reads of one is written before the read is left to it, and not until it is collected.
   std::array<Read, kLarge + kSmall> reads_;
   bool submitted_ = false;
+  Placer placer_;  // last: its helper uses the above
 };
 
 }  // namespace vmm::reclaim

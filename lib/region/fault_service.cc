@@ -65,6 +65,7 @@ Result<std::unique_ptr<FaultService>> FaultService::create(const FaultServiceOpt
   if (const int e = s->poller_.add(s->bell_.fd(), kBellTag)) return base::fail_errno(e, "epoll_ctl of a fault thread");
   if (const int e = s->poller_.add(source.event_fds(), kSourceTag))
     return base::fail_errno(e, "epoll_ctl of a fault thread");
+  source.set_bell(s->bell_);
   auto* self = s.get();
   auto thread = os::Thread::start("vmm-fault/" + std::to_string(options.node), [self] { self->run(); });
   if (!thread) return tl::unexpected(thread.error());
@@ -168,6 +169,7 @@ FaultService::Wakeup FaultService::wait(std::span<std::uint64_t> tags, bool kern
     return w;
   };
   if (kernel_asked) return look(kRetryMs);
+  if (source_.left()) return look(0);
   if (!source_.awaited()) return look(-1);
   const auto begun = now();
   Wakeup w;

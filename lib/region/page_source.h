@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "base/clock.h"
+#include "os/poller.h"
 
 namespace vmm::region {
 
@@ -46,8 +47,13 @@ class PageSource {
   virtual void flush() noexcept = 0;
   // Reads are in flight that threads wait for or soon will; not those of a prefetch.
   virtual bool awaited() const noexcept = 0;
-  // Reads in flight for that guest.
-  virtual unsigned in_flight(const GuestMemory& guest) const noexcept = 0;
+  // Some of what has come is left for the next reap().
+  virtual bool left() const noexcept = 0;
+  // The bell of the fault thread, for who helps the source: rung when pump(), in_flight() or a wait for a buffer may
+  // have another answer. Set once, before anything is read.
+  virtual void set_bell(const os::Doorbell& bell) noexcept = 0;
+  // Reads in flight for that guest, and those that are being put in place.
+  virtual unsigned in_flight(const GuestMemory& guest) noexcept = 0;
 };
 
 }  // namespace vmm::region

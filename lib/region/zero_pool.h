@@ -23,7 +23,7 @@ class Credit;
 
 class ZeroPool {
  public:
-  static constexpr std::size_t kSlots = 16;
+  static constexpr std::size_t kSlots = 32;
 
   ZeroPool() noexcept = default;
   // Errors: ENOMEM; the pool of a node prefers that node's memory.
