@@ -99,6 +99,16 @@ TEST(ReadWindow, GoesOnOnlyWithStreamsAtFullWindow) {
   EXPECT_EQ(window.came(100'000, 64).count, 0u) << "nobody's";
 }
 
+TEST(ReadWindow, APageAskedForAgainReadsAsItsStreamDoes) {
+  ReadWindow window(64);
+  auto plan = window.next(0);
+  EXPECT_EQ(window.next(0).pages, 1u) << "no stream yet";
+  for (std::uint64_t page = 1; page < 8; ++page) plan = window.next(page);
+  const auto again = window.next(7);
+  EXPECT_EQ(again.pages, 64u);
+  EXPECT_EQ(again.ahead_to, plan.ahead_to) << "the stream has not gone on";
+}
+
 TEST(ReadWindow, RandomTouchesReadOnePageEach) {
   ReadWindow window(64);
   std::uint64_t x = 7;
