@@ -43,7 +43,7 @@ void compare_managed(const Settings& settings, Report& report) {
     if (!guest.stats()->managed) throw std::runtime_error("the guest is not managed");
     const std::string kind = std::string(" (") + to_string(pages) + ")";
 
-    const auto in_order = first_touch(15, guest, plain, [](auto memory) { touch_all(memory); });
+    const auto in_order = first_touch(31, guest, plain, [](auto memory) { touch_all(memory); });
     report.at_most("managed first touch in order" + kind, in_order.ratio(), 1.0, detail(in_order, kGuest / kPageSize));
 
     const auto order = shuffled(kGuest / kPageSize, 11);

@@ -56,7 +56,7 @@ struct HostStats {
   std::uint64_t memory = 0;    // the budget
   std::uint64_t consumed = 0;  // guests' resident memory + overhead
   std::uint64_t free = 0;      // memory - consumed, at least 0
-  std::uint64_t overhead = 0;  // metadata and buffers of the library
+  std::uint64_t overhead = 0;  // metadata and buffers of the library, and at most what the kernel's page tables take
   std::uint64_t reserved = 0;  // sum of the guests' reservations
   std::uint64_t swapped = 0;
   std::vector<GuestStats> guests;

@@ -23,6 +23,11 @@ std::uint64_t kept_in_memory(const GuestOptions& o) {
   return limited(o) ? std::min(o.reservation, o.limit - kHugePageSize) : o.reservation;
 }
 
+// Pages that a guest costs beside those it holds.
+std::uint64_t overhead_of(const region::GuestMemory& m) {
+  return (m.metadata_bytes() + reclaim::SwapStore::of(m).metadata_bytes() + m.page_table_bytes()) / kPageSize;
+}
+
 os::UffdFeatures features_of(const Capabilities& caps, bool move) {
   os::UffdFeatures f;
   f.move = move;
@@ -135,7 +140,7 @@ Result<std::shared_ptr<GuestCore>> HostCore::create_guest(const GuestOptions& op
     }
     if (auto r = (*node)->worker->attach(m, options.reservation / kPageSize); !r) return tl::unexpected(r.error());
     undo.guest = nullptr;
-    const auto pages = (m.metadata_bytes() + reclaim::SwapStore::of(m).metadata_bytes()) / kPageSize;
+    const auto pages = overhead_of(m);
     overhead_pages_ += pages;
     credit_.charge(pages);
     for (std::size_t i = 0; i < nodes_.size(); ++i)
@@ -187,7 +192,7 @@ void HostCore::end_guest(GuestCore& guest) noexcept {
     }
     const auto& options = guest.options();
     const auto& m = guest.memory();
-    const auto pages = (m.metadata_bytes() + reclaim::SwapStore::of(m).metadata_bytes()) / kPageSize;
+    const auto pages = overhead_of(m);
     const auto* node = &guest.node();
     guest.end();
     overhead_pages_ -= pages;

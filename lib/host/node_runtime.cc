@@ -44,8 +44,7 @@ Result<std::unique_ptr<NodeRuntime>> make_node_runtime(const topology::Node& nod
   work.node = node.id;
   work.min_free = host.min_free;
   work.roomy_free_pages = roomy;
-  auto worker = Worker::create(work, credit, std::move(*swap_out), runtime->zero_pool.get(), runtime->faults->bell(),
-                               notices, clock);
+  auto worker = Worker::create(work, credit, std::move(*swap_out), runtime->zero_pool.get(), notices, clock);
   if (!worker) return tl::unexpected(worker.error());
   runtime->worker = std::move(*worker);
   return runtime;

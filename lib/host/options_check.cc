@@ -91,8 +91,8 @@ Result<void> check_admission(const GuestOptions& o, const AdmissionState& s) {
   const auto who = "guest \"" + o.name + "\": ";
   const auto usable =
       static_cast<std::uint64_t>(static_cast<double>(s.budget) * (1.0 - s.min_free)) - std::min(s.overhead, s.budget / 2);
-  // Page table and slot table: two words a page.
-  const auto metadata = o.memory / kPageSize * 16;
+  // Page table and slot table, the kernel's page tables of the memory and of its staging area: four words a page.
+  const auto metadata = o.memory / kPageSize * 32;
   if (s.reserved + o.reservation + metadata > usable)
     return base::fail(Errc::admission_refused,
                       who + field("GuestOptions::reservation", o.reservation) + " and " + base::bytes_text(metadata) +

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "os/affinity.h"
 #include "reclaim/drop_leftovers.h"
 #include "region/isolator.h"
 #include "region/mend.h"
@@ -33,17 +34,14 @@ constexpr int kMostZeroed = 4;
 }  // namespace
 
 Worker::Worker(const WorkerOptions& options, region::Credit& credit, std::unique_ptr<reclaim::SwapOut> out,
-               region::ZeroPool* zero_pool, const os::Doorbell& fault_bell, region::Notices& notices,
-               const base::Clock& clock)
-    : options_(options), credit_(credit), out_(std::move(out)), zero_pool_(zero_pool), fault_bell_(fault_bell),
-      notices_(notices), clock_(clock) {}
+               region::ZeroPool* zero_pool, region::Notices& notices, const base::Clock& clock)
+    : options_(options), credit_(credit), out_(std::move(out)), zero_pool_(zero_pool), notices_(notices), clock_(clock) {}
 
 Result<std::unique_ptr<Worker>> Worker::create(const WorkerOptions& options, region::Credit& credit,
                                                std::unique_ptr<reclaim::SwapOut> out, region::ZeroPool* zero_pool,
-                                               const os::Doorbell& fault_bell, region::Notices& notices,
-                                               const base::Clock& clock) {
+                                               region::Notices& notices, const base::Clock& clock) {
   std::unique_ptr<Worker> w(
-      new Worker(options, credit, std::move(out), zero_pool, fault_bell, notices, clock));
+      new Worker(options, credit, std::move(out), zero_pool, notices, clock));
   auto poller = os::Poller::create();
   if (!poller) return tl::unexpected(poller.error());
   w->poller_ = std::move(*poller);
@@ -314,17 +312,21 @@ void Worker::mend_some() noexcept {
   }
 }
 
-// Zeroes one huge page ahead if some are wanted and there is room. True if more are.
+// Zeroes a few huge pages ahead if some are wanted and there is room. True if more are.
 bool Worker::zero_ahead() {
   // Taken down first: who wants them after this is served by the next look.
   if (zero_pool_ == nullptr || !zeros_wanted_.exchange(false, std::memory_order_acq_rel)) return false;
-  const bool was_empty = zero_pool_->ready() == 0;
   bool refilled = true;
-  for (int i = 0; i < kMostZeroed && refilled; ++i)
+  for (int i = 0; i < kMostZeroed && refilled; ++i) {
+    zero_pool_->set_zeroing_on(os::current_processor());
     refilled = credit_.free() > options_.roomy_free_pages && zero_pool_->refill();
-  // Who waits for one is told, also that there will be none.
-  if (was_empty) fault_bell_.ring();
-  if (refilled) zeros_wanted_.store(true, std::memory_order_release);
+  }
+  if (refilled) {
+    zeros_wanted_.store(true, std::memory_order_release);
+  } else {
+    zero_pool_->set_zeroing_on(-1);
+    zero_pool_->tell_waiting();  // that there will be none
+  }
   return refilled;
 }
 

@@ -27,12 +27,11 @@ struct WorkerOptions {
 
 class Worker {
  public:
-  // What it uses outlives it; `fault_bell` rings the node's fault thread. `clock` is the host's.
+  // What it uses outlives it. `clock` is the host's.
   // Errors: EMFILE, ENOMEM, EAGAIN (threads).
   static Result<std::unique_ptr<Worker>> create(const WorkerOptions& options, region::Credit& credit,
                                                 std::unique_ptr<reclaim::SwapOut> out, region::ZeroPool* zero_pool,
-                                                const os::Doorbell& fault_bell, region::Notices& notices,
-                                                const base::Clock& clock);
+                                                region::Notices& notices, const base::Clock& clock);
   ~Worker();
 
   // The guest's memory may be taken from now on. Its reservation is in pages. Errors: ENOMEM.
@@ -75,8 +74,7 @@ class Worker {
   };
 
   Worker(const WorkerOptions& options, region::Credit& credit, std::unique_ptr<reclaim::SwapOut> out,
-         region::ZeroPool* zero_pool, const os::Doorbell& fault_bell, region::Notices& notices,
-         const base::Clock& clock);
+         region::ZeroPool* zero_pool, region::Notices& notices, const base::Clock& clock);
   void submit(Request& request) noexcept VMM_EXCLUDES(mutex_);
   void push_locked(Request& request) noexcept VMM_REQUIRES(mutex_);
   void pop_locked() noexcept VMM_REQUIRES(mutex_);
@@ -94,7 +92,6 @@ class Worker {
   region::Credit& credit_;
   const std::unique_ptr<reclaim::SwapOut> out_;
   region::ZeroPool* const zero_pool_;
-  const os::Doorbell& fault_bell_;
   region::Notices& notices_;
   const base::Clock& clock_;
   os::Poller poller_;

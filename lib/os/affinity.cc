@@ -31,6 +31,20 @@ std::string thread_text(int tid) {
 
 int current_tid() noexcept { return ::gettid(); }
 void yield_processor() noexcept { ::sched_yield(); }
+int current_processor() noexcept { return ::sched_getcpu(); }
+
+void leave_processor(int processor) noexcept {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (processor < 0 || processor >= CPU_SETSIZE) return;
+  if (call(Call::sched_getaffinity, [&] { return ::sched_getaffinity(0, sizeof allowed, &allowed); }) != 0) return;
+  cpu_set_t others = allowed;
+  CPU_CLR(static_cast<std::size_t>(processor), &others);
+  if (CPU_COUNT(&others) == 0) return;
+  if (call(Call::sched_setaffinity, [&] { return ::sched_setaffinity(0, sizeof others, &others); }) != 0) return;
+  // Not a call that tests let fail: the thread may run everywhere again.
+  ::sched_setaffinity(0, sizeof allowed, &allowed);
+}
 
 Result<std::vector<int>> thread_affinity(int tid) {
   // EINVAL means that the machine may have more processors than the mask has bits.

@@ -1,5 +1,5 @@
 // Which processors a thread may run on, and how much processor time it has used.
-// Thread-safety: every function may be called from any thread; they allocate.
+// Thread-safety: every function may be called from any thread; those that return a Result allocate.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,11 @@ namespace vmm::os {
 int current_tid() noexcept;
 // Lets others run that want this processor.
 void yield_processor() noexcept;
+// The processor that the calling thread runs on at this moment; -1: the kernel does not tell.
+int current_processor() noexcept;
+// Moves the calling thread to another of the processors that it may run on, where the scheduler then keeps it while it
+// has no reason not to. Nothing where there is no other, or on machines of more than 1,024 processors.
+void leave_processor(int processor) noexcept;
 
 // Processors that thread `tid` (0 = the calling thread) may run on, ascending. Machines with any number of
 // processors. Errors: ESRCH (no such thread), EPERM.

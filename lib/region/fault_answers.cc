@@ -3,6 +3,7 @@
 #include <array>
 #include <cerrno>
 
+#include "os/affinity.h"
 #include "region/fault_service.h"
 #include "region/isolator.h"
 
@@ -86,6 +87,9 @@ Outcome FaultService::fill(const Fault& fault, PageWord word) noexcept {
     if (!filled && zero_pool_->ready() == 0 && could_be_huge(guest, fault.page)) {
       if (zero_pool_->quick()) {
         demand_.zeros_wanted();
+        // Two that zero side by side: on one processor each would wait for the other.
+        if (const int busy = zero_pool_->zeroing_on(); busy >= 0 && busy == os::current_processor())
+          os::leave_processor(busy);
         filled = zero_pool_->refill() && fill_huge(guest, fault.page, word);
       } else if (!fault.waited_for_zeros) {
         if (zero_pool_->announce_wait(bell_)) {

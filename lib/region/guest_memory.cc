@@ -106,6 +106,12 @@ std::uint64_t GuestMemory::metadata_bytes() const noexcept {
   return table.bytes() + heat_memory_.size();
 }
 
+std::uint64_t GuestMemory::page_table_bytes() const noexcept {
+  // A page of 512 entries for every 2 MiB that has ever held a page; the memory and its staging area.
+  const auto tables = (pages() * kPageSize + kHugePageSize - 1) / kHugePageSize;
+  return 2 * tables * kPageSize;
+}
+
 void GuestMemory::wake(std::uint64_t page, std::uint64_t count) noexcept {
   if (uffd_.wake(at(page), count * kPageSize) == 0) return;
   wake_failed_.store(true);

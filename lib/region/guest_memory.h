@@ -122,6 +122,8 @@ class GuestMemory {
   Credit& credit() const noexcept { return credit_; }
   // Bytes of tables kept for this guest, all touched.
   std::uint64_t metadata_bytes() const noexcept;
+  // Bytes that the kernel's page tables for it take at most.
+  std::uint64_t page_table_bytes() const noexcept;
 
   // Registers the whole region with userfaultfd: from now on missing pages are events, and the guest grows no more
   // without credit. adopt() is to follow. Takes about a millisecond. Idempotent. Not for fault threads.

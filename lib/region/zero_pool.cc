@@ -52,7 +52,7 @@ bool ZeroPool::refill() noexcept {
     quick_.store(std::chrono::steady_clock::now() - begin < kQuick, std::memory_order_relaxed);
     states_[slot].store(kReady, std::memory_order_release);
     ready_.fetch_add(1, std::memory_order_seq_cst);
-    if (const auto* bell = waiting_.exchange(nullptr, std::memory_order_seq_cst)) bell->ring();
+    tell_waiting();
     return true;
   }
   return false;
@@ -60,7 +60,13 @@ bool ZeroPool::refill() noexcept {
 
 bool ZeroPool::announce_wait(const os::Doorbell& bell) noexcept {
   waiting_.store(&bell, std::memory_order_seq_cst);
-  return ready_.load(std::memory_order_seq_cst) == 0;
+  if (ready_.load(std::memory_order_seq_cst) == 0) return true;
+  waiting_.store(nullptr, std::memory_order_relaxed);
+  return false;
+}
+
+void ZeroPool::tell_waiting() noexcept {
+  if (const auto* bell = waiting_.exchange(nullptr, std::memory_order_seq_cst)) bell->ring();
 }
 
 std::size_t ZeroPool::drain() noexcept {

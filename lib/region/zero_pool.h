@@ -30,6 +30,9 @@ class ZeroPool {
   static Result<std::unique_ptr<ZeroPool>> create(int node, Credit& credit);
   ~ZeroPool();
 
+  // Worker: refill() one after the other, on that processor; -1: no more.
+  void set_zeroing_on(int processor) noexcept { zeroing_on_.store(processor, std::memory_order_relaxed); }
+  int zeroing_on() const noexcept { return zeroing_on_.load(std::memory_order_relaxed); }
   // Zeroes one huge page more, charging it: about 0.1 ms. False: the pool is full, or there is no credit for it.
   bool refill() noexcept;
   // Worker: gives all ready pages back to the kernel. Returns how many.
@@ -46,8 +49,11 @@ class ZeroPool {
 
   std::size_t ready() const noexcept { return ready_.load(std::memory_order_acquire); }
 
-  // Fault thread: `bell` is rung by the next refill(). False: there is a ready page by now.
+  // Fault thread: `bell` is rung by the next refill(), or by tell_waiting(). False: there is a ready page by now.
   bool announce_wait(const os::Doorbell& bell) noexcept;
+  // Rings for who announced that it waits, and for nobody else: a fault thread that is woken for nothing comes to where
+  // the worker runs, and then stands in its way.
+  void tell_waiting() noexcept;
 
  private:
   enum State : std::uint8_t { kEmpty, kFilling, kReady, kTaken };
@@ -58,6 +64,7 @@ class ZeroPool {
   std::array<std::atomic<std::uint8_t>, kSlots> states_{};
   std::atomic<std::size_t> ready_{0};
   std::atomic<bool> quick_{false};
+  std::atomic<int> zeroing_on_{-1};
   std::atomic<const os::Doorbell*> waiting_{nullptr};
 };
 

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "support/kernel_view.h"
+#include "os/poller.h"
 #include "support/node_rig.h"
 
 namespace vmm {
@@ -15,6 +16,7 @@ using region::ZeroPool;
 using test::NodeRig;
 
 constexpr std::uint64_t kChunk = kHugePageSize / kPageSize;
+constexpr std::uint64_t kBudget = (ZeroPool::kSlots + 4) * kChunk;  // all that the pool can hold, and some more
 
 class ZeroPoolTest : public testing::Test {
  protected:
@@ -22,7 +24,7 @@ class ZeroPoolTest : public testing::Test {
     if (const auto why = test::unable(test::kMove); !why.empty()) GTEST_SKIP() << why;
     test::RigOptions options;
     options.zero_pool = true;
-    options.budget_pages = 20 * kChunk;
+    options.budget_pages = kBudget;
     rig_ = std::make_unique<NodeRig>(test::kMove, options);
   }
   ZeroPool& pool() { return *rig_->zero_pool(); }
@@ -42,10 +44,39 @@ TEST_F(ZeroPoolTest, RefillIsChargedAndBounded) {
 }
 
 TEST_F(ZeroPoolTest, NoCreditNoPage) {
-  rig_->credit().charge(20 * kChunk - 1);
+  rig_->credit().charge(kBudget - 1);
   EXPECT_FALSE(pool().refill());
   EXPECT_EQ(pool().ready(), 0u);
-  rig_->credit().release(20 * kChunk - 1);
+  rig_->credit().release(kBudget - 1);
+}
+
+// Also when no page comes; and nobody is woken who does not wait.
+TEST_F(ZeroPoolTest, WhoWaitsIsToldAndNobodyElse) {
+  auto bell = os::Doorbell::create().value();
+  auto poller = os::Poller::create().value();
+  ASSERT_EQ(poller.add(bell.fd(), 1), 0);
+  const auto rings = [&] {
+    std::uint64_t tag = 0;
+    const bool rung = poller.wait(&tag, 1, 0) == 1;
+    bell.clear();
+    return rung;
+  };
+  EXPECT_TRUE(pool().refill());
+  pool().tell_waiting();
+  EXPECT_FALSE(rings());
+  EXPECT_FALSE(pool().announce_wait(bell)) << "one is ready";
+  EXPECT_TRUE(pool().refill());
+  EXPECT_FALSE(rings());
+  EXPECT_EQ(pool().drain(), 2u);
+  EXPECT_TRUE(pool().announce_wait(bell));
+  EXPECT_TRUE(pool().refill());
+  EXPECT_TRUE(rings());
+  EXPECT_EQ(pool().drain(), 1u);
+  EXPECT_TRUE(pool().announce_wait(bell));
+  pool().tell_waiting();
+  EXPECT_TRUE(rings());
+  EXPECT_TRUE(pool().refill());
+  EXPECT_FALSE(rings()) << "once for each wait";
 }
 
 TEST_F(ZeroPoolTest, TakeMovesZerosAndTheirChargeIntoTheGuest) {

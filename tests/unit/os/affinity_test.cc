@@ -74,6 +74,31 @@ TEST(Affinity, RestoresWhatItFound) {
   EXPECT_EQ(thread_affinity(0).value(), *before);
 }
 
+TEST(Affinity, LeavesAProcessorAndMayStillRunOnAll) {
+  const auto allowed = *thread_affinity(0);
+  if (allowed.size() < 2) GTEST_SKIP() << "this process may run on one processor only";
+  for (const int cpu : allowed) {
+    ASSERT_TRUE(set_thread_affinity(0, {cpu}));
+    ASSERT_EQ(current_processor(), cpu);
+    leave_processor(cpu);
+    EXPECT_EQ(*thread_affinity(0), std::vector<int>{cpu}) << "there is nowhere to go";
+    ASSERT_TRUE(set_thread_affinity(0, allowed));
+    leave_processor(cpu);
+    EXPECT_EQ(*thread_affinity(0), allowed);
+  }
+}
+
+TEST(Affinity, WhereThatIsForbiddenAThreadStaysWhereItIs) {
+  const auto allowed = *thread_affinity(0);
+  for (const auto which : {Call::sched_getaffinity, Call::sched_setaffinity}) {
+    FailFirst fail(which, EPERM, 1);
+    leave_processor(current_processor());
+  }
+  leave_processor(-1);
+  leave_processor(1 << 20);
+  EXPECT_EQ(*thread_affinity(0), allowed);
+}
+
 TEST(Affinity, AMaskThatIsTooShortGrows) {
   const FailFirst many_processors(Call::sched_getaffinity, EINVAL, 3);
   const auto cpus = thread_affinity(0);
