@@ -1,7 +1,7 @@
 // KeepFreeMemory: while it lives the kernel does not hand free memory back to a hypervisor (free page reporting).
 //
-// What was handed back costs some 10 us a page when it is used again, 5 ms for a huge page of 0.1 ms, and chance decides
-// whose turn of a comparison pays for it. The setting is put back at the end, also where the bench is killed.
+// What was handed back costs some 10 us a page when it is used again, 5 ms for a huge page instead of 0.1, and chance
+// decides whose turn of a comparison pays for it. The setting is put back at the end, also where the bench is killed.
 // Thread-safety: one thread.
 #pragma once
 

@@ -1,7 +1,8 @@
 // Host: the memory budget, the nodes, and the threads that keep the guests within it.
 //
 // Threads of a Host, all named and with every signal blocked: vmm-sched (scheduler and budget watch),
-// and per NUMA node vmm-fault/N (answers page faults) and vmm-work/N (reclaims).
+// vmm-events (calls on_event), and per NUMA node vmm-fault/N (answers page faults), vmm-place/N (helps it to copy what
+// was read ahead) and vmm-work/N (reclaims); without io_uring also vmm-read/N and vmm-write/N.
 // Thread-safety: as for Guest. Destroying the Host ends its guests: their memory is unmapped and their
 // handles become inert. Calls in a child of fork() return Errc::forked_child.
 #pragma once
@@ -40,8 +41,8 @@ class VMM_API Host {
 
   // Called for every event, on a thread of its own (with Scheduler::manual: in tick()). The callback may use guests
   // and hosts, end guests, and block: later events then wait, the oldest beyond 4,096 are dropped, nothing else is
-  // delayed; events that wait when the host ends are dropped. It may not end a host or throw. Replaces the former callback, and returns when the former is no longer
-  // running; not to be called from inside the callback.
+  // delayed; events that wait when the host ends are dropped. It may not end a host or throw. Replaces the former
+  // callback, and returns when the former is no longer running; not to be called from inside the callback.
   // Errors: Errc::inert_handle, Errc::forked_child, EAGAIN (no thread can be had).
   Result<void> on_event(std::function<void(const Event&)> callback);
 

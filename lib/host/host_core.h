@@ -98,7 +98,14 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   void round(base::Nanos now);
   void watch_group(base::Nanos now);
   void drain_notices();
+  // What the watchdog saw last of a thread.
+  struct Stall {
+    std::uint64_t answered = 0, address = 0;
+    base::Nanos since{};
+    bool reported = false;
+  };
   void check_fault_threads(base::Nanos now);
+  void check_stall(Stall& stall, const region::FaultProgress& p, const std::string& thread, base::Nanos now);
   void return_to_native(base::Nanos now);
 
   const HostOptions options_;
@@ -136,12 +143,10 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   base::Nanos next_group_look_{};
   host::GroupWatch group_watch_;
   std::optional<base::Nanos> plentiful_since_;
-  struct Stall {
-    std::uint64_t answered = 0, address = 0;
-    base::Nanos since{};
-    bool reported = false;
+  struct NodeStalls {
+    Stall fault, helper;
   };
-  std::vector<Stall> stalls_;
+  std::vector<NodeStalls> stalls_;  // by node
 
   std::atomic<bool> stop_{false};
   os::Thread thread_;

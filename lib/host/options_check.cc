@@ -90,7 +90,8 @@ Result<void> check_guest_options(const GuestOptions& o, const topology::Topology
 Result<void> check_admission(const GuestOptions& o, const AdmissionState& s) {
   const auto who = "guest \"" + o.name + "\": ";
   const auto usable =
-      static_cast<std::uint64_t>(static_cast<double>(s.budget) * (1.0 - s.min_free)) - std::min(s.overhead, s.budget / 2);
+      static_cast<std::uint64_t>(static_cast<double>(s.budget) * (1.0 - s.min_free)) -
+      std::min(s.overhead, s.budget / 2);
   // Page table and slot table, the kernel's page tables of the memory and of its staging area: four words a page.
   const auto metadata = o.memory / kPageSize * 32;
   if (s.reserved + o.reservation + metadata > usable)
@@ -101,8 +102,8 @@ Result<void> check_admission(const GuestOptions& o, const AdmissionState& s) {
                       "lower the reservation or the memory, or raise HostOptions::memory");
   if (!s.can_reclaim && s.guest_memory + o.memory > usable)
     return base::fail(Errc::admission_refused,
-                      who + field("GuestOptions::memory", o.memory) + ": without userfaultfd nothing can be reclaimed, and " +
-                          base::bytes_text(usable - std::min(usable, s.guest_memory)) + " are left",
+                      who + field("GuestOptions::memory", o.memory) +
+                          ": without userfaultfd nothing can be reclaimed, and " + base::bytes_text(usable - std::min(usable, s.guest_memory)) + " are left",
                       "lower the memory, or make userfaultfd available: see probe()");
   return {};
 }

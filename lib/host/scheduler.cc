@@ -151,27 +151,31 @@ void HostCore::round(base::Nanos now) {
 
 void HostCore::check_fault_threads(base::Nanos now) {
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
-    const auto p = nodes_[i]->faults->progress();
-    auto& stall = stalls_[i];
-    if (p.address == 0 || p.answered != stall.answered || p.address != stall.address) {
-      stall = {p.answered, p.address, now, false};
-      continue;
-    }
-    if (stall.reported || now - stall.since < options_.watchdog_timeout) continue;
-    stall.reported = true;
-    std::string owner;
-    for (const auto& guest : guests()) {
-      host::GatePass pass(guest->gate());
-      if (!pass) continue;
-      const auto base = reinterpret_cast<std::uintptr_t>(guest->memory().base());
-      if (p.address >= base && p.address < base + guest->options().memory) owner = guest->name();
-    }
-    char text[128];
-    std::snprintf(text, sizeof text, "thread vmm-fault/%d has worked on the page at %#llx for %lld ms",
-                  nodes_[i]->node.id, static_cast<unsigned long long>(p.address),
-                  static_cast<long long>(std::chrono::duration_cast<std::chrono::milliseconds>(now - stall.since).count()));
-    emit(EventKind::fault_stalled, owner, 0, "watchdog", text);
+    const auto& node = *nodes_[i];
+    check_stall(stalls_[i].fault, node.faults->progress(), "vmm-fault/" + std::to_string(node.node.id), now);
+    check_stall(stalls_[i].helper, node.faults->helper_progress(), "vmm-place/" + std::to_string(node.node.id), now);
   }
+}
+
+void HostCore::check_stall(Stall& stall, const region::FaultProgress& p, const std::string& thread, base::Nanos now) {
+  if (p.address == 0 || p.answered != stall.answered || p.address != stall.address) {
+    stall = {p.answered, p.address, now, false};
+    return;
+  }
+  if (stall.reported || now - stall.since < options_.watchdog_timeout) return;
+  stall.reported = true;
+  std::string owner;
+  for (const auto& guest : guests()) {
+    host::GatePass pass(guest->gate());
+    if (!pass) continue;
+    const auto base = reinterpret_cast<std::uintptr_t>(guest->memory().base());
+    if (p.address >= base && p.address < base + guest->options().memory) owner = guest->name();
+  }
+  const auto since = std::chrono::duration_cast<std::chrono::milliseconds>(now - stall.since).count();
+  char text[128];
+  std::snprintf(text, sizeof text, "thread %s has worked on the page at %#llx for %lld ms", thread.c_str(),
+                static_cast<unsigned long long>(p.address), static_cast<long long>(since));
+  emit(EventKind::fault_stalled, owner, 0, "watchdog", text);
 }
 
 // When memory has been plentiful for long, guests that are wholly in memory run natively again.

@@ -28,20 +28,20 @@ constexpr int kFruitlessWaitMs = 50;
 constexpr int kRounds = 5;
 // Huge pages made of small ones in one round: some 10 ms of the worker's time.
 constexpr int kMostMended = 8;
-// Huge pages zeroed in one round: less than a millisecond.
+// Huge pages zeroed in one round, where the kernel has them at hand: less than a millisecond.
 constexpr int kMostZeroed = 4;
 
 }  // namespace
 
 Worker::Worker(const WorkerOptions& options, region::Credit& credit, std::unique_ptr<reclaim::SwapOut> out,
                region::ZeroPool* zero_pool, region::Notices& notices, const base::Clock& clock)
-    : options_(options), credit_(credit), out_(std::move(out)), zero_pool_(zero_pool), notices_(notices), clock_(clock) {}
+    : options_(options), credit_(credit), out_(std::move(out)), zero_pool_(zero_pool), notices_(notices),
+      clock_(clock) {}
 
 Result<std::unique_ptr<Worker>> Worker::create(const WorkerOptions& options, region::Credit& credit,
                                                std::unique_ptr<reclaim::SwapOut> out, region::ZeroPool* zero_pool,
                                                region::Notices& notices, const base::Clock& clock) {
-  std::unique_ptr<Worker> w(
-      new Worker(options, credit, std::move(out), zero_pool, notices, clock));
+  std::unique_ptr<Worker> w(new Worker(options, credit, std::move(out), zero_pool, notices, clock));
   auto poller = os::Poller::create();
   if (!poller) return tl::unexpected(poller.error());
   w->poller_ = std::move(*poller);
@@ -317,7 +317,7 @@ bool Worker::zero_ahead() {
   // Taken down first: who wants them after this is served by the next look.
   if (zero_pool_ == nullptr || !zeros_wanted_.exchange(false, std::memory_order_acq_rel)) return false;
   bool refilled = true;
-  for (int i = 0; i < kMostZeroed && refilled; ++i) {
+  for (int i = 0; refilled && i < (zero_pool_->quick() ? kMostZeroed : 1); ++i) {
     zero_pool_->set_zeroing_on(os::current_processor());
     refilled = credit_.free() > options_.roomy_free_pages && zero_pool_->refill();
   }

@@ -15,8 +15,9 @@ int current_tid() noexcept;
 void yield_processor() noexcept;
 // The processor that the calling thread runs on at this moment; -1: the kernel does not tell.
 int current_processor() noexcept;
-// Moves the calling thread to another of the processors that it may run on, where the scheduler then keeps it while it
-// has no reason not to. Nothing where there is no other, or on machines of more than 1,024 processors.
+// Moves the calling thread to another of the processors that it may run on, the kernel chooses which, where the
+// scheduler then keeps it while it has no reason not to. It may still run wherever it could when this was called.
+// Nothing where there is no other, or on machines of more than 1,024 processors.
 void leave_processor(int processor) noexcept;
 
 // Processors that thread `tid` (0 = the calling thread) may run on, ascending. Machines with any number of

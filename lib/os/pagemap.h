@@ -16,7 +16,8 @@ enum PageBits : std::uint8_t {
   kSwapped = 2,   // in the kernel's swap
   kWritten = 4,   // written since it was last write-protected; also set where nothing was ever protected
   kFile = 8,      // belongs to a file or is shared memory
-  kZero = 16,     // the kernel's zero page (by /proc/self/pagemap also what is shared with another mapping): a write takes memory
+  kZero = 16,     // the kernel's zero page (by /proc/self/pagemap also what is shared with another mapping): a write takes
+                  // memory
   kHuge = 32,     // part of a huge page (PAGEMAP_SCAN only)
   kMarker = 64,   // not there, and a write-protect marker stands in its place (/proc/self/pagemap only)
 };

@@ -13,7 +13,7 @@ Result<void> Placer::start(const std::string& name, std::function<void(std::size
   return {};
 }
 
-Placer::~Placer() {
+void Placer::end() noexcept {
   if (!thread_.joinable()) return;
   stop_.store(true, std::memory_order_release);
   call_helper();
@@ -45,21 +45,19 @@ bool Placer::waiting() const noexcept {
                      [](const auto& t) { return t.load(std::memory_order_relaxed) >= kFirstArrival; });
 }
 
-bool Placer::idle() const noexcept {
-  return std::all_of(tickets_.begin(), tickets_.end(),
-                     [](const auto& t) { return t.load(std::memory_order_acquire) == kIdle; });
-}
-
 void Placer::call_helper() noexcept {
   calls_.fetch_add(1, std::memory_order_release);
   calls_.notify_one();
 }
 
 void Placer::help() noexcept {
-  while (!stop_.load(std::memory_order_acquire)) {
+  for (;;) {
+    // Before it is looked what there is to do: a call since then ends the wait below.
     const auto calls = calls_.load(std::memory_order_acquire);
+    if (stop_.load(std::memory_order_acquire)) return;
     for (auto index = take(); index != kNone; index = take()) {
       place_(index);
+      // From here on the read, and its guest, are the fault thread's again.
       tickets_[index].store(kPlaced, std::memory_order_seq_cst);
       if (wanted_.exchange(false, std::memory_order_seq_cst)) bell_->ring();
     }

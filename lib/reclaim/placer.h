@@ -2,7 +2,8 @@
 //
 // Copying pages into place takes a processor about as long as a fast device takes to read them, so one thread alone
 // halves the speed of a stream. Whoever is free takes the oldest: a read that no helper has begun never waits for one.
-// Thread-safety: take() and the helper run in any thread; everything else is the fault thread's.
+// Thread-safety: the fault thread's, but for take(), which the helper calls too; start(), set_bell() and end() are
+// called while that does not run.
 #pragma once
 
 #include <array>
@@ -23,12 +24,13 @@ class Placer {
   static constexpr std::size_t kReads = 16;
   static constexpr std::size_t kNone = kReads;
 
-  // Ends the helper. It is idle().
-  ~Placer();
+  ~Placer() { end(); }
   // `place` puts the read of that index in place; called by the helper. Errors: EAGAIN, ENOMEM (threads).
   Result<void> start(const std::string& name, std::function<void(std::size_t)> place);
-  // Rung when the helper has put something in place after want(). Set once, before anything arrives.
+  // Rung once for each want(), when the helper has put something in place after it. It outlives end().
   void set_bell(const os::Doorbell& bell) noexcept { bell_ = &bell; }
+  // Ends the helper; nothing is to be put in place any more. Idempotent.
+  void end() noexcept;
 
   // The read of that index has come and waits for somebody to put it in place.
   void arrived(std::size_t index) noexcept;
@@ -38,8 +40,8 @@ class Placer {
   void finished(std::size_t index) noexcept { tickets_[index].store(kIdle, std::memory_order_relaxed); }
   // Some wait.
   bool waiting() const noexcept;
-  // Nothing has arrived that is not finished or collected.
-  bool idle() const noexcept;
+  // The read of that index has arrived, and is neither finished nor collected.
+  bool has(std::size_t index) const noexcept { return tickets_[index].load(std::memory_order_acquire) != kIdle; }
   // Wakes the helper.
   void call_helper() noexcept;
   // Calls done(index) for what the helper has put in place.
@@ -52,7 +54,7 @@ class Placer {
       }
   }
   // Rings when the helper is next done with a read. collect() is to be called once more after this.
-  void want() noexcept { wanted_.store(true, std::memory_order_seq_cst); }
+  void want() noexcept { wanted_.exchange(true, std::memory_order_seq_cst); }
 
  private:
   // A ticket is one of these, or the number of an arrival.

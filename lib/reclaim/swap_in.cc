@@ -47,7 +47,7 @@ Result<std::unique_ptr<SwapIn>> SwapIn::create(const SwapInOptions& options, reg
   os::populate_for_write(s->buffers_.data(), s->buffers_.size());
   auto* self = s.get();
   const auto helper = s->placer_.start("vmm-place/" + std::to_string(options.node),
-                                       [self](std::size_t index) { self->put_in_place(index); });
+                                       [self](std::size_t index) { self->help(index); });
   if (!helper) return tl::unexpected(helper.error());
   return s;
 }
@@ -82,6 +82,7 @@ void SwapIn::touched(GuestMemory& guest, std::uint64_t page) noexcept {
 
 void SwapIn::read_ahead(GuestMemory& guest, std::uint64_t from, std::uint64_t to, std::uint32_t pages) noexcept {
   to = std::min(to, guest.pages());
+  collect();
   while (from < to) {
     const auto glimpse = guest.table.load(from);
     if (glimpse.state() != PageState::swapped || glimpse.locked()) {
@@ -121,9 +122,10 @@ bool SwapIn::pump(GuestMemory& guest, std::uint64_t& next, std::uint64_t end) no
     const auto word = guest.table.try_lock(next);
     if (!word) continue;
     const auto most = static_cast<std::uint32_t>(std::min<std::uint64_t>(options_.batch_pages, end - next));
-    if (word->state() == PageState::swapped && begin(guest, next, most, {}, Why::prefetch) == Outcome::reading) continue;
+    const bool swapped = word->state() == PageState::swapped;
+    if (swapped && begin(guest, next, most, {}, Why::prefetch) == Outcome::reading) continue;
     guest.table.unlock(next, *word);
-    if (word->state() != PageState::swapped) continue;
+    if (!swapped) continue;
     next = end;  // no credit
   }
   collect_and_watch();
@@ -186,10 +188,14 @@ void SwapIn::flush() noexcept {
   io_->flush();
 }
 
-bool SwapIn::awaited() const noexcept {
-  return io_->in_flight() > 0 && std::any_of(reads_.begin(), reads_.end(), [](const Read& r) {
-           return r.guest != nullptr && r.why != Why::prefetch;
-         });
+bool SwapIn::awaited() noexcept {
+  if (io_->in_flight() == 0) return false;
+  collect();
+  for (std::size_t i = 0; i < reads_.size(); ++i) {
+    const auto& r = reads_[i];
+    if (r.guest != nullptr && r.why != Why::prefetch && !(i < kLarge && placer_.has(i))) return true;
+  }
+  return false;
 }
 
 unsigned SwapIn::in_flight(const GuestMemory& guest) noexcept {
@@ -222,7 +228,8 @@ bool SwapIn::reap(std::atomic<std::uint64_t>& working_on) noexcept {
   std::array<os::IoCompletion, 1> one;
   while (pages < kSlice && io_->reap(one, false) == 1) {
     const auto index = static_cast<std::size_t>(one[0].tag);
-    if (came_ahead(index, one[0].result)) continue;
+    if (leave_to_any(index, one[0].result)) continue;
+    if (placer_.waiting()) placer_.call_helper();
     works_on(reads_[index]);
     complete(index, one[0].result);
   }
@@ -238,28 +245,37 @@ bool SwapIn::reap(std::atomic<std::uint64_t>& working_on) noexcept {
   return any;
 }
 
-// Leaves a read that nobody waits for to whoever is free. False: it is not one, or it failed.
-bool SwapIn::came_ahead(std::size_t index, int result) noexcept {
+// The read has ended. True: nobody waits for it, and it is left to whoever is free.
+bool SwapIn::leave_to_any(std::size_t index, int result) noexcept {
   const Read& read = reads_[index];
-  if (index >= kLarge || read.why == Why::demand || result != static_cast<int>(read.count * kPageSize)) return false;
+  if (read.why == Why::demand || result != static_cast<int>(read.count * kPageSize)) return false;
   GuestMemory& guest = *read.guest;
   if (read.why == Why::ahead && !guest.closing) {
     // Before this read is put in place: while a stream goes on, some page of it is always locked.
     const auto next = guest.read_window.came(read.first, read.count);
     read_ahead(guest, next.first, next.first + next.count, options_.batch_pages);
   }
+  if (index >= kLarge) return false;
   placer_.arrived(index);
   return true;
 }
 
+void SwapIn::help(std::size_t index) noexcept {
+  const Read& read = reads_[index];
+  helper_address_.store(reinterpret_cast<std::uintptr_t>(read.guest->at(read.first)), std::memory_order_relaxed);
+  put_in_place(index);
+  helper_address_.store(0, std::memory_order_release);
+  helped_.fetch_add(1, std::memory_order_relaxed);
+}
+
 // Runs of good pages are put in place together; a bad one stays where it is until somebody wants it.
-// The fault thread or its helper.
-void SwapIn::put_in_place(std::size_t index) noexcept {
+// Of the first pages that is known already. The fault thread or its helper.
+void SwapIn::put_in_place(std::size_t index, std::uint32_t known_good) noexcept {
   const Read& read = reads_[index];
   GuestMemory& guest = *read.guest;
   const auto* const bytes = buffer(index);
   for (std::uint32_t from = 0; from < read.count;) {
-    auto to = from;
+    auto to = std::max(from, known_good);
     while (to < read.count && good(read, to, bytes + to * kPageSize)) ++to;
     if (to > from) place(read, bytes, from, to);
     if (to < read.count) {
@@ -302,7 +318,7 @@ void SwapIn::complete(std::size_t index, int result) noexcept {
       put_back(read, 0, 1);
     guest.table.released();
   } else {
-    put_in_place(index);
+    put_in_place(index, 1);
   }
   read.guest = nullptr;
 }

@@ -43,10 +43,14 @@ class SwapIn final : public region::PageSource {
   std::array<int, 2> event_fds() const noexcept override { return io_->event_fds(); }
   bool reap(std::atomic<std::uint64_t>& working_on) noexcept override;
   void flush() noexcept override;
-  bool awaited() const noexcept override;
+  bool awaited() noexcept override;
   unsigned in_flight(const region::GuestMemory& guest) noexcept override;
   bool left() const noexcept override { return placer_.waiting(); }
   void set_bell(const os::Doorbell& bell) noexcept override { placer_.set_bell(bell); }
+  void end_helping() noexcept override { placer_.end(); }
+  region::FaultProgress helper_progress() const noexcept override {
+    return {helped_.load(std::memory_order_relaxed), helper_address_.load(std::memory_order_relaxed)};
+  }
 
   // Memory of the buffers, in bytes, all of it touched at some time.
   static constexpr std::uint64_t buffer_bytes() noexcept { return kLarge * kLargeBytes + kSmall * kPageSize; }
@@ -82,8 +86,9 @@ class SwapIn final : public region::PageSource {
   void complete(std::size_t index, int result) noexcept;
   void collect() noexcept;
   void collect_and_watch() noexcept;
-  bool came_ahead(std::size_t index, int result) noexcept;
-  void put_in_place(std::size_t index) noexcept;
+  bool leave_to_any(std::size_t index, int result) noexcept;
+  void put_in_place(std::size_t index, std::uint32_t known_good = 0) noexcept;
+  void help(std::size_t index) noexcept;
   void place(const Read& read, const std::byte* bytes, std::uint32_t from, std::uint32_t to) noexcept;
   void put_back(const Read& read, std::uint32_t from, std::uint32_t to) noexcept;
   void lose(Read& read, int error) noexcept;
@@ -97,6 +102,8 @@ class SwapIn final : public region::PageSource {
   // What the helper reads of one is written before the read is left to it, and not until it is collected.
   std::array<Read, kLarge + kSmall> reads_;
   bool submitted_ = false;
+  std::atomic<std::uint64_t> helped_{0};
+  std::atomic<std::uint64_t> helper_address_{0};
   Placer placer_;  // last: its helper uses the above
 };
 

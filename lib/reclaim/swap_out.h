@@ -34,8 +34,8 @@ class SwapOut {
   static Result<std::unique_ptr<SwapOut>> create(const SwapOutOptions& options, region::Notices& notices);
 
   // Begins to write those pages of [first, first + count) that are isolated and not being written; flush() hands the
-  // last of them to the kernel. Waits only while the most writes are in flight. Returns how many pages it dealt with at once or began to write,
-  // not those that went back into the guest for lack of slots.
+  // last of them to the kernel. Waits only while the most writes are in flight. Returns how many pages it dealt with at
+  // once or began to write, not those that went back into the guest for lack of slots.
   std::uint64_t write(region::GuestMemory& guest, std::uint64_t first, std::uint64_t count, base::Nanos now);
   void flush() noexcept;
   // Ends the writes that have completed; with `wait`, all of them.
@@ -80,7 +80,7 @@ class SwapOut {
   region::Notices& notices_;
   std::unique_ptr<os::AsyncIo> io_;
   std::vector<Write> writes_;
-  // One is being begun, as many as writes are in flight, and as many wait for their end: while the device is waited for.
+  // One is being begun, as many as writes are in flight, and as many wait for their end while the device is waited for.
   std::vector<Batch> batches_;
   std::vector<Batch*> ended_;  // written; capacity batches_.size()
   std::uint64_t in_flight_pages_ = 0;

@@ -74,10 +74,12 @@ Result<std::unique_ptr<FaultService>> FaultService::create(const FaultServiceOpt
 }
 
 FaultService::~FaultService() {
-  if (!thread_.joinable()) return;
-  Command command{Command::kStop};
-  post(command);
-  thread_.join();
+  if (thread_.joinable()) {
+    Command command{Command::kStop};
+    post(command);
+    thread_.join();
+  }
+  source_.end_helping();
 }
 
 void FaultService::post(Command& command) noexcept {
@@ -149,6 +151,8 @@ void FaultService::run() noexcept {
         drain(*reinterpret_cast<GuestMemory*>(tag));
       }
     }
+    // What a slice has left is in no descriptor that would make the epoll return.
+    if (source_.left()) look_again |= reap_watched();
     take_commands();
     if (rung)
       for (auto* guest : guests_) guest->wake_again();
@@ -168,8 +172,8 @@ FaultService::Wakeup FaultService::wait(std::span<std::uint64_t> tags, bool kern
     w.reaped = w.tags == 0 && reap_watched();
     return w;
   };
-  if (kernel_asked) return look(kRetryMs);
   if (source_.left()) return look(0);
+  if (kernel_asked) return look(kRetryMs);
   if (!source_.awaited()) return look(-1);
   const auto begun = now();
   Wakeup w;

@@ -39,12 +39,6 @@ struct FaultServiceOptions {
   std::uint64_t roomy_free_pages = 0; // above this many, memory is filled generously
 };
 
-// What the watchdog reads: the fault being answered now, or the page being put in place.
-struct FaultProgress {
-  std::uint64_t answered = 0;  // grows with every one
-  std::uint64_t address = 0;   // 0 = idle
-};
-
 class FaultService {
  public:
   // `source`, `credit`, `demand`, `notices` and `zero_pool` (may be null) outlive the service.
@@ -67,6 +61,7 @@ class FaultService {
 
   const os::Doorbell& bell() const noexcept { return bell_; }
   FaultProgress progress() const noexcept;
+  FaultProgress helper_progress() const noexcept { return source_.helper_progress(); }
 
  private:
   // A fault that is not answered yet.

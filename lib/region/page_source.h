@@ -1,5 +1,6 @@
 // PageSource: what the fault service asks for pages that are swapped. Implemented by the reclaim layer.
-// Thread-safety: one fault thread calls everything; nothing allocates, logs or waits.
+// Thread-safety: one fault thread calls everything but set_bell(), end_helping() and helper_progress(); nothing
+// allocates, logs or waits.
 #pragma once
 
 #include <array>
@@ -24,6 +25,12 @@ enum class Outcome : std::uint8_t {
   wait_kernel,  // the kernel asks to try again
 };
 
+// What the watchdog reads of a thread: the fault that it answers now, or the page that it puts in place.
+struct FaultProgress {
+  std::uint64_t answered = 0;  // grows with every one
+  std::uint64_t address = 0;   // 0 = idle
+};
+
 class PageSource {
  public:
   virtual ~PageSource() = default;
@@ -46,12 +53,16 @@ class PageSource {
   // Hands started reads to the kernel.
   virtual void flush() noexcept = 0;
   // Reads are in flight that threads wait for or soon will; not those of a prefetch.
-  virtual bool awaited() const noexcept = 0;
+  virtual bool awaited() noexcept = 0;
   // Some of what has come is left for the next reap().
   virtual bool left() const noexcept = 0;
-  // The bell of the fault thread, for who helps the source: rung when pump(), in_flight() or a wait for a buffer may
-  // have another answer. Set once, before anything is read.
+  // The bell of the fault thread, for who helps the source: rung once when pump(), in_flight() or a wait for a buffer,
+  // having answered no, may have another answer. Set before the fault thread begins.
   virtual void set_bell(const os::Doorbell& bell) noexcept = 0;
+  // The fault thread has ended, and its bell is about to go.
+  virtual void end_helping() noexcept = 0;
+  // Any thread. Of who helps the source.
+  virtual FaultProgress helper_progress() const noexcept = 0;
   // Reads in flight for that guest, and those that are being put in place.
   virtual unsigned in_flight(const GuestMemory& guest) noexcept = 0;
 };

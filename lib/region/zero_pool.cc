@@ -1,5 +1,6 @@
 #include "region/zero_pool.h"
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 
@@ -22,6 +23,7 @@ Result<std::unique_ptr<ZeroPool>> ZeroPool::create(int node, Credit& credit) {
   if (!memory) return tl::unexpected(memory.error());
   pool->memory_ = std::move(*memory);
   pool->credit_ = &credit;
+  pool->slots_ = std::clamp<std::size_t>(credit.budget() / kPartOfBudget / kPagesPerHuge, 1, kSlots);
   os::keep_from_children(pool->memory_.data(), pool->memory_.size());
   os::exclude_from_core_dumps(pool->memory_.data(), pool->memory_.size());
   os::advise_huge_pages(pool->memory_.data(), pool->memory_.size(), true);
@@ -37,7 +39,7 @@ ZeroPool::~ZeroPool() {
 }
 
 bool ZeroPool::refill() noexcept {
-  for (std::size_t slot = 0; slot < kSlots; ++slot) {
+  for (std::size_t slot = 0; slot < slots_; ++slot) {
     std::uint8_t empty = kEmpty;
     if (!states_[slot].compare_exchange_strong(empty, kFilling, std::memory_order_acq_rel)) continue;
     if (!credit_->try_charge(kPagesPerHuge)) {
@@ -71,7 +73,7 @@ void ZeroPool::tell_waiting() noexcept {
 
 std::size_t ZeroPool::drain() noexcept {
   std::size_t drained = 0;
-  for (std::size_t slot = 0; slot < kSlots; ++slot) {
+  for (std::size_t slot = 0; slot < slots_; ++slot) {
     std::uint8_t ready = kReady;
     if (!states_[slot].compare_exchange_strong(ready, kTaken, std::memory_order_acq_rel)) continue;
     ready_.fetch_sub(1, std::memory_order_acq_rel);
@@ -84,7 +86,7 @@ std::size_t ZeroPool::drain() noexcept {
 }
 
 std::uint64_t ZeroPool::take(GuestMemory& guest, std::uint64_t first) noexcept {
-  for (std::size_t slot = 0; slot < kSlots; ++slot) {
+  for (std::size_t slot = 0; slot < slots_; ++slot) {
     std::uint8_t ready = kReady;
     if (!states_[slot].compare_exchange_strong(ready, kTaken, std::memory_order_acq_rel)) continue;
     ready_.fetch_sub(1, std::memory_order_acq_rel);

@@ -24,15 +24,19 @@ class Credit;
 class ZeroPool {
  public:
   static constexpr std::size_t kSlots = 32;
+  // The part of the budget that it holds at most, if that is fewer: what lies ready here nobody can use.
+  static constexpr std::uint64_t kPartOfBudget = 32;
 
   ZeroPool() noexcept = default;
   // Errors: ENOMEM; the pool of a node prefers that node's memory.
   static Result<std::unique_ptr<ZeroPool>> create(int node, Credit& credit);
   ~ZeroPool();
 
-  // Worker: refill() one after the other, on that processor; -1: no more.
+  // Worker: refill() one after the other, on that processor; -1: no more. A fault thread keeps away from there.
   void set_zeroing_on(int processor) noexcept { zeroing_on_.store(processor, std::memory_order_relaxed); }
   int zeroing_on() const noexcept { return zeroing_on_.load(std::memory_order_relaxed); }
+  // Pages that it holds when full, 1..kSlots.
+  std::size_t slots() const noexcept { return slots_; }
   // Zeroes one huge page more, charging it: about 0.1 ms. False: the pool is full, or there is no credit for it.
   bool refill() noexcept;
   // Worker: gives all ready pages back to the kernel. Returns how many.
@@ -61,6 +65,7 @@ class ZeroPool {
 
   os::Mapping memory_;
   Credit* credit_ = nullptr;
+  std::size_t slots_ = kSlots;
   std::array<std::atomic<std::uint8_t>, kSlots> states_{};
   std::atomic<std::size_t> ready_{0};
   std::atomic<bool> quick_{false};

@@ -26,7 +26,7 @@ bool fails() noexcept {
   char name[16] = {};
   ::pthread_getname_np(::pthread_self(), name, sizeof name);
   naming = false;
-  if (begins(name, "vmm-fault/")) fault_thread_allocations.fetch_add(1);
+  if (begins(name, "vmm-fault/") || begins(name, "vmm-place/")) fault_thread_allocations.fetch_add(1);
   const bool worker = begins(name, "vmm-work/") || begins(name, "vmm-sched");
   if (whom.load() == Who::caller ? inside_api == 0 : !worker) return false;
   const auto number = seen.fetch_add(1) + 1;

@@ -202,6 +202,30 @@ void expect_report_of_standing_thread(const test::Way& way, bool swapped) {
   EXPECT_EQ(rig.events(EventKind::fault_stalled).size(), 1u);
 }
 
+// Whether two reads come at once, so that the helper is called, is the device's matter: tried until they do.
+TEST_P(FaultThread, Hazard18_StandingHelperIsReportedByName) {
+  constexpr std::uint64_t kPages = 2048;
+  CallHook hook;
+  HostRig rig(GetParam(), [](HostOptions& o) { o.watchdog_timeout = std::chrono::seconds(10); });
+  auto guest = rig.add("stuck", kPages);
+  test::fill_guest(guest, 1);
+  hook.hold(os::Call::uffd_copy, "vmm-place");
+  ASSERT_TRUE(test::eventually([&] {
+    EXPECT_TRUE(HostRig::reclaim_down_to(guest, 0));
+    EXPECT_TRUE(guest.prefetch(0, kPages * kPageSize));
+    return test::eventually([&] { return hook.held() == 1 || guest.stats()->swapped == 0; }) && hook.held() == 1;
+  })) << "the fault thread has copied everything by itself";
+  rig.tick(std::chrono::seconds(1));
+  rig.tick(std::chrono::seconds(11));
+  rig.tick(std::chrono::seconds(20));
+  const auto events = rig.events(EventKind::fault_stalled);
+  ASSERT_EQ(events.size(), 1u) << "once for a stall";
+  EXPECT_EQ(events[0].guest, "stuck");
+  EXPECT_NE(events[0].reason.find("vmm-place/0"), std::string::npos) << events[0].reason;
+  hook.release();
+  EXPECT_EQ(test::wrong_in(guest, 1), "");
+}
+
 TEST_P(FaultThread, Hazard18_StandingFaultThreadIsReportedByNameAndAddress) {
   expect_report_of_standing_thread(GetParam(), false);
 }

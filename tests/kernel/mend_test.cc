@@ -48,7 +48,8 @@ TEST(Mend, HugePagesAreWholeAgainAfterReclaim) {
     const auto value = at + 1;
     std::memcpy(&memory[at], &value, sizeof value);
   });
-  if (huge_bytes(memory) == 0) GTEST_SKIP() << "transparent huge pages are off: " << caps.find("transparent_huge_pages")->detail;
+  if (huge_bytes(memory) == 0)
+    GTEST_SKIP() << "transparent huge pages are off: " << caps.find("transparent_huge_pages")->detail;
   ASSERT_EQ(guest->reclaim(16 * MiB).value(), 16 * MiB);
   EXPECT_EQ(huge_bytes(memory), 0u);
   std::uint64_t wrong = 0;

@@ -157,6 +157,15 @@ class SwapInHelperTest : public SwapInTest {
     return count;
   }
 
+  // A page that it holds, once the fault thread has put in place all that it can.
+  std::uint64_t page_of_helper() {
+    EXPECT_TRUE(test::eventually([&] { return locked() <= 64 && resident() + locked() == kPages; }));
+    std::uint64_t page = 0;
+    while (!(*guest)->table.load(page).locked()) ++page;
+    EXPECT_EQ(test::resident_pages(guest->at(page), 1), 0u);
+    return page;
+  }
+
   std::optional<NodeRig> rig;
   test::RigGuest* guest = nullptr;
 };
@@ -179,9 +188,7 @@ TEST_P(SwapInHelperTest, NothingButItsOwnReadWaitsForAHelperThatIsLate) {
 TEST_P(SwapInHelperTest, WhoTouchesAPageThatTheHelperHoldsGetsItThen) {
   test::CallHook hook;
   ASSERT_NO_FATAL_FAILURE(hold_helper(hook));
-  ASSERT_TRUE(test::eventually([&] { return resident() >= kPages - 64; }));
-  std::uint64_t page = 0;
-  while (!(*guest)->table.load(page).locked()) ++page;
+  const auto page = page_of_helper();
   const auto faults = (*guest)->counters.faults.load();
   std::string wrong = "not read";
   std::thread reader([&] { wrong = guest->wrong(page, page + 1, 1); });
@@ -212,9 +219,7 @@ TEST_P(SwapInHelperTest, AGuestEndsOnlyWhenTheHelperHasLetGoOfIt) {
 TEST_P(SwapInHelperTest, APageThatIsDiscardedMeanwhileReadsAsZeros) {
   test::CallHook hook;
   ASSERT_NO_FATAL_FAILURE(hold_helper(hook));
-  ASSERT_TRUE(test::eventually([&] { return resident() >= kPages - 64; }));
-  std::uint64_t page = 0;
-  while (!(*guest)->table.load(page).locked()) ++page;
+  const auto page = page_of_helper();
   std::thread discarder([&] { EXPECT_TRUE(reclaim::discard(guest->memory(), guest->pins(), page, 1)); });
   hook.release();
   discarder.join();

@@ -5,8 +5,8 @@
 
 #include <gtest/gtest.h>
 
-#include "support/kernel_view.h"
 #include "os/poller.h"
+#include "support/kernel_view.h"
 #include "support/node_rig.h"
 
 namespace vmm {
@@ -16,7 +16,7 @@ using region::ZeroPool;
 using test::NodeRig;
 
 constexpr std::uint64_t kChunk = kHugePageSize / kPageSize;
-constexpr std::uint64_t kBudget = (ZeroPool::kSlots + 4) * kChunk;  // all that the pool can hold, and some more
+constexpr std::uint64_t kBudget = ZeroPool::kPartOfBudget * ZeroPool::kSlots * kChunk;
 
 class ZeroPoolTest : public testing::Test {
  protected:
@@ -41,6 +41,17 @@ TEST_F(ZeroPoolTest, RefillIsChargedAndBounded) {
   EXPECT_EQ(pool().drain(), ZeroPool::kSlots);
   EXPECT_EQ(pool().ready(), 0u);
   EXPECT_EQ(rig_->credit().charged(), 0u);
+}
+
+TEST_F(ZeroPoolTest, HoldsALittleOfASmallBudgetOnly) {
+  for (const auto& [chunks, slots] : {std::pair{1u, 1u}, {64u, 2u}, {1024u, 32u}, {100'000u, 32u}}) {
+    region::Credit credit(chunks * kChunk);
+    auto pool = ZeroPool::create(0, credit).value();
+    EXPECT_EQ(pool->slots(), slots) << chunks;
+    while (pool->refill()) {
+    }
+    EXPECT_EQ(pool->ready(), slots) << chunks;
+  }
 }
 
 TEST_F(ZeroPoolTest, NoCreditNoPage) {

@@ -104,7 +104,7 @@ void NodeRig::remove(RigGuest& guest) {
 
 void NodeRig::settle(RigGuest& guest) {
   EXPECT_TRUE(eventually([&] {
-    if (faults_->progress().address != 0) return false;
+    if (faults_->progress().address != 0 || faults_->helper_progress().address != 0) return false;
     for (std::uint64_t page = 0; page < guest->pages(); ++page)
       if (guest->table.load(page).locked()) return false;
     return true;
