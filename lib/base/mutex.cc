@@ -24,8 +24,8 @@ void rank_acquired(const void* mutex, LockRank rank) noexcept {
   if (held_count > 0) {
     const auto highest = static_cast<int>(held[held_count - 1].rank);
     if (static_cast<int>(rank) <= highest)
-      check_failed(__FILE__, __LINE__, "lock rank: mutexes are taken in ascending rank", static_cast<std::uint64_t>(rank),
-                   static_cast<std::uint64_t>(highest));
+      check_failed(__FILE__, __LINE__, "lock rank: mutexes are taken in ascending rank",
+                   static_cast<std::uint64_t>(rank), static_cast<std::uint64_t>(highest));
   }
   VMM_CHECK(held_count < held.size());
   held[held_count++] = {mutex, rank};

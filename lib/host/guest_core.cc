@@ -37,7 +37,8 @@ void GuestCore::end() noexcept {
 
 std::optional<Error> GuestCore::refused(const char* verb, const GatePass& pass) const {
   const auto text = std::string(verb) + " of guest \"" + options_.name + "\"";
-  if (host_->in_child()) return base::fail(Errc::forked_child, text, "use the guest in the process that made it").value();
+  if (host_->in_child())
+    return base::fail(Errc::forked_child, text, "use the guest in the process that made it").value();
   if (!pass) return base::fail(Errc::inert_handle, text, "the guest or its host has ended").value();
   return std::nullopt;
 }

@@ -44,8 +44,8 @@ const char* const HostCore::kOutgrows = "the guests could outgrow the budget fas
 HostCore::HostCore(const HostOptions& options, Capabilities capabilities, const topology::Topology& topology,
                    std::uint64_t budget, host::ForkGuard guard, os::ProcessMemory memory, os::Pagemap pagemap)
     : options_(options), capabilities_(std::move(capabilities)), topology_(topology), fork_guard_(std::move(guard)),
-      pagemap_(std::move(pagemap)), move_(pagemap_.has_scan()), growth_(growth_on(topology_)), secret_(os::random_u64()),
-      credit_(budget / kPageSize), watch_(std::move(memory), credit_),
+      pagemap_(std::move(pagemap)), move_(pagemap_.has_scan()), growth_(growth_on(topology_)),
+      secret_(os::random_u64()), credit_(budget / kPageSize), watch_(std::move(memory), credit_),
       group_watch_(options_.min_free) {}
 
 Result<std::shared_ptr<HostCore>> HostCore::create(const HostOptions& given, const topology::Topology& topology) {

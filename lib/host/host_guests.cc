@@ -235,7 +235,8 @@ std::uint64_t HostCore::pinnable(const GuestCore& guest) {
   const auto others = pinned(&guest);
   const auto unreserved = above(credit_.budget(), overhead_pages_ + reserved_ / kPageSize + others.beyond_reservation);
   const auto own = (guest.options().limit != 0 ? guest.options().limit : guest.options().memory) / kPageSize;
-  return std::min({own, above(credit_.budget() / 2, others.pages), unreserved + guest.options().reservation / kPageSize});
+  return std::min(
+      {own, above(credit_.budget() / 2, others.pages), unreserved + guest.options().reservation / kPageSize});
 }
 
 }  // namespace vmm

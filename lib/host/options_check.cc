@@ -103,7 +103,8 @@ Result<void> check_admission(const GuestOptions& o, const AdmissionState& s) {
   if (!s.can_reclaim && s.guest_memory + o.memory > usable)
     return base::fail(Errc::admission_refused,
                       who + field("GuestOptions::memory", o.memory) +
-                          ": without userfaultfd nothing can be reclaimed, and " + base::bytes_text(usable - std::min(usable, s.guest_memory)) + " are left",
+                          ": without userfaultfd nothing can be reclaimed, and " +
+                          base::bytes_text(usable - std::min(usable, s.guest_memory)) + " are left",
                       "lower the memory, or make userfaultfd available: see probe()");
   return {};
 }

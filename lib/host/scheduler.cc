@@ -93,13 +93,16 @@ base::Nanos HostCore::watch(base::Nanos now) {
       const bool harmless = guest_memory_ + overhead_pages_ * kPageSize + manage_at <= budget;
       return harmless ? base::Nanos(options_.rebalance_period) : policy::watch_period(free, manage_at, growth_);
     }
-    const auto reason = unwatched ? std::string(kOutgrows)
-                                  : "free memory is " + base::bytes_text(free) + ", below " + base::bytes_text(manage_at);
+    const auto reason =
+        unwatched ? std::string(kOutgrows)
+                  : "free memory is " + base::bytes_text(free) + ", below " + base::bytes_text(manage_at);
     // All of them are registered before the first is adopted: the others would grow on meanwhile.
     std::vector<std::unique_ptr<AdoptAtEnd>> adopt;
     for (auto* memory : natives.memories) adopt.push_back(std::make_unique<AdoptAtEnd>(*memory, true));
     for (const auto& guest : natives.guests) {
       auto r = guest->start_managing(reason);
+      // Its end has come in between: it holds nothing any more.
+      if (!r && r.error().code == Errc::inert_handle) continue;
       const auto error = r ? std::string() : r.error().message();
       // Said once, however often it is tried.
       if (!error.empty() && error != guest->manage_error)

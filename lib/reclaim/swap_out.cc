@@ -167,7 +167,8 @@ bool SwapOut::reap(bool wait, base::Nanos now) {
 
 void SwapOut::submit(const Write& write) {
   const auto& guest = *write.batch->guest;
-  VMM_CHECK(io_->submit({os::IoOp::write, SwapStore::of(guest).file.fd(), guest.staged(write.batch->first + write.first),
+  VMM_CHECK(io_->submit({os::IoOp::write, SwapStore::of(guest).file.fd(),
+                         guest.staged(write.batch->first + write.first),
                          static_cast<std::uint32_t>(write.count * kPageSize), write.slot * kPageSize,
                          static_cast<std::uint64_t>(&write - writes_.data())}));
   if (++queued_ == kHandOver) flush();

@@ -67,7 +67,8 @@ Result<void> Pins::pin(std::uint64_t first, std::uint64_t pages, std::uint64_t m
     }
     if (guest_.is_shut()) {
       unpin(first, pages);
-      return base::fail(Errc::inert_handle, "pin of guest \"" + guest_.name() + "\"", "the guest or its host has ended");
+      return base::fail(Errc::inert_handle, "pin of guest \"" + guest_.name() + "\"",
+                        "the guest or its host has ended");
     }
     // A kernel that cannot wait for a user-mode-only userfaultfd, or is too old: touch them one by one.
     touch(start, count);

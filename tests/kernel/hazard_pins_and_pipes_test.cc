@@ -128,6 +128,7 @@ TEST_P(PinsAndPipes, Hazard03_FixedBufferReadInFlightWhileEverythingIsReclaimed)
 }
 
 TEST_P(PinsAndPipes, Hazard03_DirectReadsIntoAGuestThatIsReclaimedAllTheTime) {
+  if (const auto why = test::unable_in_kernel(); !why.empty()) GTEST_SKIP() << why;
   test::TempDirectory directory;
   constexpr std::uint64_t kPages = 16, kVersions = 8, kFirst = 24;
   const FileDescriptor file(::open(directory.file("disk").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));

@@ -119,6 +119,7 @@ class Hazard42_FromOutside : public Hazard26_Flags {};
 
 // A debugger reads pages that are in place, swapped and never touched, while nobody in the process touches them.
 TEST_P(Hazard42_FromOutside, ProcessVmReadvIsServed) {
+  if (const auto why = test::unable_in_kernel(); !why.empty()) GTEST_SKIP() << why;
   auto options = host_options(directory_.path());
   options.management = Management::at_creation;
   auto host = Host::create(options);

@@ -250,6 +250,7 @@ TEST_P(WakeUps, Hazard16_SignalIsHandledWhileAThreadWaitsForAPage) {
 
 // In the kernel the thread spins until it is served (documented): it is served, and the call gets all its bytes.
 TEST_P(WakeUps, Hazard16_SignalPendingInASystemCallThatWaitsForAPage) {
+  if (const auto why = test::unable_in_kernel(); !why.empty()) GTEST_SKIP() << why;
   struct sigaction action {}, former {};
   action.sa_handler = [](int) { signals_seen.fetch_add(1); };
   action.sa_flags = SA_RESTART;

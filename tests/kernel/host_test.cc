@@ -1,6 +1,7 @@
 // What a host promises its guests: reservation, limit, pins, restore, prefetch, swap files, and the way from native to
 // managed and back.
 #include <atomic>
+#include <cstring>
 #include <filesystem>
 #include <random>
 #include <string>
@@ -10,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "stress/peek.h"
+#include "support/call_hook.h"
 #include "support/deadline.h"
 #include "support/eventually.h"
 #include "support/kernel_view.h"
@@ -254,6 +256,39 @@ TEST_P(NativeAndManaged, ACallbackThatBlocksDelaysNoWatch) {
   go_on = true;
   go_on.notify_all();
   ASSERT_TRUE(host->on_event({}));
+}
+
+// The scheduler manages one guest while another, next in its list, ends: that is no trouble that anybody is told of.
+TEST_P(NativeAndManaged, AGuestThatEndsMeanwhileIsNotReportedAsNotReclaimable) {
+  const Deadline deadline(std::chrono::seconds(100), "managing beside an end");
+  auto options = host_options(directory_.path(), 128 * MiB);
+  options.management = Management::on_demand;
+  auto host = Host::create(options);
+  ASSERT_TRUE(host);
+  std::atomic<int> complaints{0};
+  std::atomic<bool> ended{false};
+  host->on_event([&](const Event& e) {
+    complaints += e.kind == EventKind::not_reclaimable;
+    if (e.kind == EventKind::guest_destroyed) ended = true;
+  });
+  auto first = host->create_guest(guest_options("first", 100 * MiB));
+  auto second = host->create_guest(guest_options("second", 100 * MiB));
+  ASSERT_TRUE(first && second);
+  ASSERT_FALSE(first->stats()->managed || second->stats()->managed);
+  second->memory()[0] = std::byte{1};
+  const auto& memory = stress::memory_of(*second);
+  CallHook hook;
+  hook.hold(os::Call::uffd_register, "vmm-sched");
+  std::memset(first->memory().data(), 1, 100 * MiB);
+  ASSERT_TRUE(eventually([&] { return hook.held() == 1; }));
+  std::thread ender([&] { *second = Guest(); });
+  EXPECT_TRUE(eventually([&] { return memory.is_shut(); }));
+  hook.release();
+  ender.join();
+  // Events come in order, and the guest's end waits for who looks at it.
+  EXPECT_TRUE(eventually([&] { return ended.load(); }));
+  EXPECT_EQ(complaints, 0);
+  EXPECT_TRUE(eventually([&] { return first->stats()->managed; }));
 }
 
 TEST_P(NativeAndManaged, BackToNativeAfterPlenty) {

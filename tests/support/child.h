@@ -63,6 +63,7 @@ inline ChildEnd in_child(const std::function<void(Findings&)>& body, unsigned mo
     end.text = std::string("pipe: ") + std::strerror(errno);
     return end;
   }
+  std::fflush(nullptr);  // what is buffered is not the child's to write
   const pid_t child = ::fork();
   if (child == 0) {
     ::close(ends[0]);

@@ -32,6 +32,11 @@ inline std::string unable(const Way& way) {
   return {};
 }
 
+// Why a system call into a missing page is not served; empty if it is.
+inline std::string unable_in_kernel() {
+  return probe().level == CapabilityLevel::user_mode ? "probe(): user_mode: system calls into missing pages fail" : "";
+}
+
 class EachWay : public testing::TestWithParam<Way> {
  protected:
   void SetUp() override {
