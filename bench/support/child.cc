@@ -88,4 +88,11 @@ int run_program(std::vector<std::string> argv) {
   return child.wait();
 }
 
+void wait_for_end_of_input() noexcept {
+  char byte;
+  ssize_t got;
+  do got = ::read(STDIN_FILENO, &byte, 1);
+  while (got > 0 || (got < 0 && errno == EINTR));
+}
+
 }  // namespace vmm::bench

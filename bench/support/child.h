@@ -33,4 +33,7 @@ class Child {
 // Runs a program to its end, without its output. Returns its exit status.
 int run_program(std::vector<std::string> argv);
 
+// For a child that waits until its parent lets go of it, or is gone.
+void wait_for_end_of_input() noexcept;
+
 }  // namespace vmm::bench

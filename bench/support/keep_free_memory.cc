@@ -2,8 +2,8 @@
 
 #include <unistd.h>
 
-#include <cerrno>
 #include <fstream>
+#include <vector>
 
 namespace vmm::bench {
 namespace {
@@ -40,10 +40,7 @@ KeepFreeMemory::KeepFreeMemory(const std::string& program) {
 }
 
 int KeepFreeMemory::guard(const char* path, const char* value) noexcept {
-  char byte;
-  ssize_t got;
-  do got = ::read(STDIN_FILENO, &byte, 1);
-  while (got > 0 || (got < 0 && errno == EINTR));
+  wait_for_end_of_input();
   return write(path, value) ? 0 : 1;
 }
 

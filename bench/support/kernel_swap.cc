@@ -39,10 +39,7 @@ KernelSwap::KernelSwap(const std::string& program, const std::string& directory,
 }
 
 int KernelSwap::guard(const char* path) noexcept {
-  char byte;
-  ssize_t got;
-  do got = ::read(STDIN_FILENO, &byte, 1);
-  while (got > 0 || (got < 0 && errno == EINTR));
+  wait_for_end_of_input();
   ::swapoff(path);
   ::unlink(path);
   return 0;
