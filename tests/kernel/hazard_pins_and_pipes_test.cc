@@ -128,7 +128,9 @@ TEST_P(PinsAndPipes, Hazard03_FixedBufferReadInFlightWhileEverythingIsReclaimed)
 }
 
 TEST_P(PinsAndPipes, Hazard03_DirectReadsIntoAGuestThatIsReclaimedAllTheTime) {
-  if (const auto why = test::unable_in_kernel(); !why.empty()) GTEST_SKIP() << why;
+  // Where pins are announced the pages are there, and the kernel meets no missing one.
+  if (const auto why = test::unable_in_kernel(); !why.empty() && GetParam().isolation == Isolation::move)
+    GTEST_SKIP() << why;
   test::TempDirectory directory;
   constexpr std::uint64_t kPages = 16, kVersions = 8, kFirst = 24;
   const FileDescriptor file(::open(directory.file("disk").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
