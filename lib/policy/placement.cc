@@ -1,7 +1,10 @@
 #include "policy/placement.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
+#include <cstdio>
+#include <limits>
 
 #include "base/text.h"
 
@@ -29,6 +32,13 @@ std::uint64_t usable(const PlacementNode& node, double min_free) {
 // `wanted` more beside `taken` of `room`, without overflow.
 bool fits(std::uint64_t wanted, std::uint64_t taken, std::uint64_t room) {
   return taken <= room && wanted <= room - taken;
+}
+
+// None with a load or distance that is no number is preferred.
+double burden(const PlacementSnapshot& s, const PlacementNode& node) {
+  const double promised = static_cast<double>(node.promised) + static_cast<double>(s.memory);
+  const double burden = node.load + promised / static_cast<double>(node.memory);
+  return std::isnan(burden) ? std::numeric_limits<double>::infinity() : burden;
 }
 
 double promised_share(const PlacementNode& node) {
@@ -73,6 +83,30 @@ std::vector<Judged> judge_in_turn(const PlacementSnapshot& s) {
   return judged;
 }
 
+std::string burden_text(const PlacementSnapshot& s, const PlacementNode& node) {
+  char text[128];
+  std::snprintf(text, sizeof text,
+                "burden %.2f: load %.2f, %.2f of its memory promised with the guest; mean distance %.1f",
+                burden(s, node), node.load, burden(s, node) - node.load, node.mean_distance);
+  return text;
+}
+
+// By load and distance: the one of these that is chosen, or end.
+std::vector<Judged>::const_iterator least_burdened(const PlacementSnapshot& s, const std::vector<Judged>& judged,
+                                                   bool (*considered)(Fit)) {
+  double least = std::numeric_limits<double>::infinity();
+  for (const Judged& j : judged)
+    if (considered(j.fit)) least = std::min(least, burden(s, *j.node));
+  auto best = judged.end();
+  for (auto j = judged.begin(); j != judged.end(); ++j) {
+    if (!considered(j->fit) || burden(s, *j->node) > least + kEqualBurden) continue;
+    if (best == judged.end() || j->node->mean_distance < best->node->mean_distance ||
+        (!(best->node->mean_distance < j->node->mean_distance) && j->node->id < best->node->id))
+      best = j;
+  }
+  return best;
+}
+
 // "; node 2 skipped: ..." for the first `count` of them, but for `chosen`.
 std::string skipped_text(const std::vector<Judged>& judged, std::size_t count, const PlacementNode* chosen) {
   std::string text;
@@ -107,13 +141,16 @@ Placement refuse(const PlacementSnapshot& s, const std::string& why, const std::
 }
 
 Placement place_wide(const PlacementSnapshot& s, const std::vector<Judged>& judged) {
+  const bool by_load = s.rule == PlacementRule::load_and_distance;
   const PlacementNode* least = nullptr;
+  if (by_load) least = least_burdened(s, judged, [](Fit fit) { return fit != Fit::excluded; })->node;
   std::uint64_t room = 0;
   std::uint64_t reserved = 0;
   for (const Judged& j : judged) {
     if (j.fit == Fit::excluded) continue;
     room += usable(*j.node, s.min_free);
     reserved += j.node->reserved;
+    if (by_load) continue;
     if (least == nullptr || promised_share(*j.node) < promised_share(*least)) least = j.node;
   }
   if (s.bound)
@@ -124,11 +161,12 @@ Placement place_wide(const PlacementSnapshot& s, const std::vector<Judged>& judg
                   "reservation of " + bytes_text(s.reservation) + " does not fit beside " + bytes_text(reserved) +
                       " reserved of " + bytes_text(room) + " usable on all allowed nodes",
                   skipped_text(judged, judged.size(), nullptr));
-  Placement p =
-      choose(*least,
-             "guest of " + bytes_text(s.memory) + " is larger than any allowed node and takes memory of " +
-                 "others too; least promised, " + bytes_text(least->promised) + " of " + bytes_text(least->memory),
-             skipped_text(judged, judged.size(), least));
+  Placement p = choose(
+      *least,
+      "guest of " + bytes_text(s.memory) + " is larger than any allowed node and takes memory of " + "others too; " +
+          (by_load ? "least burdened, " + burden_text(s, *least)
+                   : "least promised, " + bytes_text(least->promised) + " of " + bytes_text(least->memory)),
+      skipped_text(judged, judged.size(), least));
   p.wide = true;
   return p;
 }
@@ -136,21 +174,30 @@ Placement place_wide(const PlacementSnapshot& s, const std::vector<Judged>& judg
 }  // namespace
 
 Placement plan_placement(const PlacementSnapshot& s) {
-  const std::vector<Judged> judged = judge_in_turn(s);
+  const bool by_load = s.rule == PlacementRule::load_and_distance;
+  std::vector<Judged> judged = judge_in_turn(s);
+  if (by_load)
+    for (Judged& j : judged)
+      if (j.fit != Fit::excluded) j.why += (j.why.empty() ? "" : "; ") + burden_text(s, *j.node);
   const auto first = [&](Fit fit) {
-    return std::find_if(judged.begin(), judged.end(), [&](const Judged& j) { return j.fit == fit; });
+    return std::find_if(judged.cbegin(), judged.cend(), [&](const Judged& j) { return j.fit == fit; });
   };
-  if (const auto full = first(Fit::full); full != judged.end()) {
-    const auto before = static_cast<std::size_t>(full - judged.begin());
+  if (auto full = first(Fit::full); full != judged.end()) {
+    // In turn, the ones after it were not looked at.
+    const auto before = by_load ? judged.size() : static_cast<std::size_t>(full - judged.cbegin());
+    if (by_load) full = least_burdened(s, judged, [](Fit fit) { return fit == Fit::full; });
     return choose(*full->node,
-                  "next in turn, holds the guest's " + bytes_text(s.memory) + " beside " +
-                      bytes_text(full->node->promised) + " promised of " + bytes_text(usable(*full->node, s.min_free)) +
-                      " usable",
-                  skipped_text(judged, before, nullptr));
+                  (by_load ? "least burdened, " + full->why : "next in turn") + ", holds the guest's " +
+                      bytes_text(s.memory) + " beside " + bytes_text(full->node->promised) + " promised of " +
+                      bytes_text(usable(*full->node, s.min_free)) + " usable",
+                  skipped_text(judged, before, full->node));
   }
-  if (const auto over = first(Fit::overcommitted); over != judged.end())
-    return choose(*over->node, "next in turn, overcommitted: " + over->why,
+  if (auto over = first(Fit::overcommitted); over != judged.end()) {
+    if (by_load) over = least_burdened(s, judged, [](Fit fit) { return fit == Fit::overcommitted; });
+    return choose(*over->node,
+                  std::string(by_load ? "least burdened" : "next in turn") + ", overcommitted: " + over->why,
                   skipped_text(judged, judged.size(), over->node));
+  }
 
   std::uint64_t largest = 0;
   bool any = false;

@@ -26,6 +26,40 @@ std::uint64_t pages_at(const Claim& c, double level) noexcept {
   return std::max(c.least, static_cast<std::uint64_t>(pages));
 }
 
+// Raises the level further, page by page, while what it brings fits: next is who has the page at the lowest level, and
+// those of one level get it together or not at all. So the level is the highest of which the whole pages fit
+// (Jefferson's method of apportionment), and who has more shares never gets fewer pages.
+void hand_out_rest(const std::vector<Claim>& claims, std::uint64_t rest, std::vector<std::uint64_t>& pages) {
+  struct Next {
+    double level;  // at which it has one page more
+    std::size_t claim;
+    bool operator<(const Next& other) const noexcept { return level > other.level; }  // the lowest is on top
+  };
+  std::vector<Next> heap;
+  const auto want = [&](std::size_t i) {
+    if (pages[i] == claims[i].most) return;
+    heap.push_back({static_cast<double>(pages[i] + 1) / claims[i].weight, i});
+    std::push_heap(heap.begin(), heap.end());
+  };
+  heap.reserve(claims.size());
+  for (std::size_t i = 0; rest > 0 && i < claims.size(); ++i) want(i);
+  std::vector<std::size_t> together;
+  while (rest > 0 && !heap.empty()) {
+    together.clear();
+    for (const auto level = heap.front().level; !heap.empty() && heap.front().level <= level;) {
+      together.push_back(heap.front().claim);
+      std::pop_heap(heap.begin(), heap.end());
+      heap.pop_back();
+    }
+    if (together.size() > rest) return;
+    rest -= together.size();
+    for (const auto i : together) {
+      ++pages[i];
+      want(i);
+    }
+  }
+}
+
 // Shares `memory` out: each claim gets weight * level pages within its bounds, with the highest level that fits. The
 // bounds' levels are tried in order, and between two of them the sum grows linearly.
 std::vector<std::uint64_t> share_out(const std::vector<Claim>& claims, std::uint64_t memory) {
@@ -67,13 +101,16 @@ std::vector<std::uint64_t> share_out(const std::vector<Claim>& claims, std::uint
     growing += turn.weight;
   }
   if (growing > 0) level += (static_cast<double>(memory) - sum) / growing;
-  // Rounding may have gone too high by some pages.
-  for (;; level *= 1 - 1e-12) {
+  // A little lower, for rounding may have gone too high by some pages.
+  std::uint64_t total = 0;
+  for (double lower = 1e-12;; lower *= 2) {
+    level *= 1 - lower;
     give([&](const Claim& c) { return pages_at(c, level); });
-    std::uint64_t total = 0;
-    for (const auto p : pages) total += p;
-    if (total <= memory) return pages;
+    total = std::accumulate(pages.begin(), pages.end(), std::uint64_t{0});
+    if (total <= memory) break;
   }
+  hand_out_rest(claims, memory - total, pages);
+  return pages;
 }
 
 }  // namespace
@@ -88,7 +125,8 @@ Targets plan_targets(const TargetSnapshot& snapshot) {
   for (std::size_t i = 0; i < guests.size(); ++i) {
     const auto& g = guests[i];
     auto& c = of_guest[i];
-    c.most = g.limit == 0 ? g.consumed : std::min(g.consumed, g.limit + g.overhead);
+    const auto wanted = std::max(g.consumed, g.wanted);
+    c.most = g.limit == 0 ? wanted : std::min(wanted, g.limit + g.overhead);
     c.least = std::min(c.most, g.reservation + g.overhead);
     c.weight = shares_of(g.shares) / price_of(g);
     of_pool[g.pool].least += c.least;

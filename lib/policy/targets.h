@@ -28,6 +28,7 @@ struct TargetGuest {
   std::uint64_t reservation = 0;  // overhead not included
   std::uint64_t limit = 0;        // overhead not included
   std::uint64_t consumed = 0;     // what it holds now, overhead included
+  std::uint64_t wanted = 0;       // what it would hold if it had the memory: swapped and ballooned memory too
   std::uint64_t overhead = 0;     // part of consumed that cannot be taken
   double active = 1;              // fraction of its memory in use, 0..1
   double tax = 0;                 // on its idle memory, 0 <= tax < 1
@@ -45,9 +46,9 @@ struct Targets {
   bool overfull = false;
 };
 
-// Each target is between min(reservation + overhead, consumed) and min(limit + overhead, consumed), and together they
-// are at most the memory, unless it is overfull. What nobody holds is nobody's: guests that grow are given it as they
-// do. The order of guests and of sibling pools does not matter.
+// Each target is between min(reservation + overhead, w) and min(limit + overhead, w), where w = max(consumed, wanted),
+// and together they are at most the memory, unless it is overfull. What nobody wants is nobody's: guests that grow are
+// given it as they do. The order of guests and of sibling pools does not matter.
 Targets plan_targets(const TargetSnapshot& snapshot);
 
 }  // namespace vmm::policy

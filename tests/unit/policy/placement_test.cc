@@ -16,7 +16,7 @@ namespace {
 PlacementSnapshot machine(int nodes, std::uint64_t memory_each) {
   PlacementSnapshot s;
   s.min_free = 0.0;
-  for (int id = 0; id < nodes; ++id) s.nodes.push_back({id, memory_each, 0, 0, false});
+  for (int id = 0; id < nodes; ++id) s.nodes.push_back({id, memory_each});
   return s;
 }
 
@@ -268,6 +268,88 @@ TEST(Placement, ReservationsNeverExceedANode) {
       home.reserved += s.reservation;
       EXPECT_LE(home.reserved, 2 * GiB * 94 / 100) << p.reason;
     }
+  }
+}
+
+TEST(Placement, ByLoadAndDistance) {
+  struct Case {
+    const char* name;
+    std::vector<PlacementNode> nodes;
+    std::uint64_t memory;
+    std::optional<int> node;
+    bool wide;
+    const char* says;
+  };
+  const Case cases[] = {
+      {"no node differs", {{1, 4 * GiB}, {0, 4 * GiB}}, GiB, 0, false, "node 0: least burdened, burden 0.25"},
+      {"less load",
+       {{0, 4 * GiB, 0, 0, false, 0.5}, {1, 4 * GiB, 0, 0, false, 0.4}},
+       GiB,
+       1,
+       false,
+       "node 0 skipped: burden 0.75: load 0.50, 0.25 of its memory promised with the guest; mean distance 0.0"},
+      {"less promised", {{0, 4 * GiB, GiB}, {1, 4 * GiB}}, GiB, 1, false, ""},
+      {"less relative to its size", {{0, 4 * GiB, GiB}, {1, 16 * GiB, 2 * GiB}}, GiB, 1, false, ""},
+      {"both count", {{0, 4 * GiB, GiB, 0, false, 0.2}, {1, 4 * GiB, 0, 0, false, 0.5}}, GiB, 0, false, "0.70"},
+      {"nearer to the others",
+       {{0, 4 * GiB, 0, 0, false, 0.1, 20}, {1, 4 * GiB, 0, 0, false, 0.105, 16}, {2, 4 * GiB, 0, 0, false, 0.1, 25}},
+       GiB,
+       1,
+       false,
+       "mean distance 16.0"},
+      {"nearer, but burdened",
+       {{0, 4 * GiB, 0, 0, false, 0.1, 20}, {1, 4 * GiB, 0, 0, false, 0.12, 16}},
+       GiB,
+       0,
+       false,
+       ""},
+      {"memory-only", {{0, 4 * GiB, 0, 0, true}, {1, 4 * GiB, 0, 0, false, 0.9}}, GiB, 1, false, ""},
+      {"one that holds it in full first",
+       {{0, 4 * GiB, 3 * GiB + 1}, {1, 4 * GiB, 0, 0, false, 3.0}},
+       GiB,
+       1,
+       false,
+       "does not fit in full"},
+      {"overcommitted",
+       {{0, 4 * GiB, 4 * GiB, 0, false, 0.3}, {1, 4 * GiB, 4 * GiB, 0, false, 0.2}},
+       GiB,
+       1,
+       false,
+       "least burdened, overcommitted"},
+      {"wide",
+       {{0, 4 * GiB, 0, 0, false, 0.9}, {1, 4 * GiB, 2 * GiB, 0, false, 0.2}},
+       5 * GiB,
+       1,
+       true,
+       "least burdened"},
+      {"a load that is no number",
+       {{0, 4 * GiB, 0, 0, false, std::numeric_limits<double>::quiet_NaN()}, {1, 4 * GiB, 0, 0, false, 0.9}},
+       GiB,
+       1,
+       false,
+       ""},
+      {"no node", {}, GiB, std::nullopt, false, "refused"},
+  };
+  for (const Case& c : cases) {
+    PlacementSnapshot s;
+    s.rule = PlacementRule::load_and_distance;
+    s.nodes = c.nodes;
+    s.min_free = 0.0;
+    s.memory = c.memory;
+    for (const int last : {-1, 0, 1}) {
+      s.last_node = last;
+      const Placement p = plan_placement(s);
+      EXPECT_EQ(p.node, c.node) << c.name << ": " << p.reason;
+      EXPECT_EQ(p.wide, c.wide) << c.name;
+      EXPECT_EQ(p.last_node, c.node.value_or(last)) << c.name;
+      EXPECT_NE(p.reason.find(c.says), std::string::npos) << c.name << ": " << p.reason;
+    }
+    // In turn, neither counts.
+    s.rule = PlacementRule::round_robin;
+    for (PlacementNode& node : s.nodes) node.load = node.mean_distance = 0;
+    const Placement without = plan_placement(s);
+    for (PlacementNode& node : s.nodes) node.load = node.id, node.mean_distance = 9 - node.id;
+    EXPECT_EQ(plan_placement(s).reason, without.reason) << c.name;
   }
 }
 

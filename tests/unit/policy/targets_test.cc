@@ -113,38 +113,72 @@ TEST(Targets, NothingIsFine) {
   EXPECT_EQ(plan_targets(s).pages, (std::vector<std::uint64_t>{0, 0}));
 }
 
-// A tree of pools with 1,000 guests whose reservations fit.
-TargetSnapshot random_tree(base::Random& random) {
+std::uint64_t most_of(const TargetGuest& g) {
+  const auto wanted = std::max(g.consumed, g.wanted);
+  return g.limit == 0 ? wanted : std::min(wanted, g.limit + g.overhead);
+}
+
+// A tree of pools whose reservations fit; with 1,000 guests, or with few pages, where each page counts.
+TargetSnapshot random_tree(base::Random& random, std::uint64_t guests = 1000, std::uint64_t pages = 20'000) {
   TargetSnapshot s;
-  const auto pools = 1 + random.below(20);
+  const auto pools = 1 + random.below(std::min<std::uint64_t>(guests, 20));
   for (std::uint64_t p = 0; p < pools; ++p) {
     TargetPool pool;
     pool.parent = p == 0 ? 0 : random.below(p);
     pool.shares = 1 + random.below(10'000);
-    if (random.below(3) == 0) pool.limit = 1 + random.below(3'000'000);
+    if (p > 0 && random.below(3) == 0) pool.limit = 1 + random.below(guests * pages / 7);
+    if (p > 0 && random.below(3) == 0) pool.reservation = random.below(guests * pages / 30);
     s.pools.push_back(pool);
   }
   std::uint64_t least = 0, consumed = 0;
-  for (int i = 0; i < 1000; ++i) {
+  for (std::uint64_t i = 0; i < guests; ++i) {
     TargetGuest g;
     g.pool = random.below(pools);
     g.shares = random.below(10'000);
-    g.overhead = random.below(50);
-    g.consumed = g.overhead + random.below(20'000);
-    if (random.below(3) == 0) g.limit = 1 + random.below(20'000);
-    if (random.below(2) == 0) g.reservation = random.below(g.limit != 0 ? g.limit : 10'000);
+    g.overhead = random.below(pages / 400 + 2);
+    g.consumed = g.overhead + random.below(pages);
+    if (random.below(4) == 0) g.wanted = g.consumed + random.below(pages);
+    if (random.below(3) == 0) g.limit = 1 + random.below(pages);
+    if (random.below(2) == 0) g.reservation = random.below(g.limit != 0 ? g.limit : pages / 2);
     g.active = static_cast<double>(random.below(101)) / 100;
     g.tax = static_cast<double>(random.below(100)) / 100;
-    least += std::min(g.consumed, g.reservation + g.overhead);
+    least += std::min(most_of(g), g.reservation + g.overhead);
     consumed += g.consumed;
     s.guests.push_back(g);
   }
-  s.memory = least + random.below(consumed - least + 1000);
+  for (const auto& p : s.pools) least += p.reservation;
+  s.memory = least + random.below(consumed + 1000);
   return s;
 }
 
 std::uint64_t sum(const std::vector<std::uint64_t>& pages) {
   return std::accumulate(pages.begin(), pages.end(), std::uint64_t{0});
+}
+
+// Each pool has what is reserved for it, as far as its guests can use it, and no more than its limit, but for what its
+// guests must have.
+void expect_pools_kept(const TargetSnapshot& s, const std::vector<std::uint64_t>& pages) {
+  std::vector<std::uint64_t> has(s.pools.size()), least(s.pools.size()), most(s.pools.size());
+  for (std::size_t i = 0; i < s.guests.size(); ++i) {
+    const auto& g = s.guests[i];
+    has[g.pool] += pages[i];
+    least[g.pool] += std::min(most_of(g), g.reservation + g.overhead);
+    most[g.pool] += most_of(g);
+  }
+  for (std::size_t p = s.pools.size(); p-- > 1;) {
+    const auto& pool = s.pools[p];
+    if (pool.limit != 0) {
+      most[p] = std::max(least[p], std::min(most[p], pool.limit));
+      ASSERT_LE(has[p], most[p]);
+    }
+    // What the pages of pools and guests below leave over by rounding.
+    const auto kept = std::clamp(pool.reservation, least[p], most[p]);
+    ASSERT_GE(has[p] + s.guests.size() + s.pools.size(), kept);
+    least[p] = kept;
+    has[pool.parent] += has[p];
+    least[pool.parent] += least[p];
+    most[pool.parent] += most[p];
+  }
 }
 
 TEST(Targets, HoldForRandomTrees) {
@@ -157,10 +191,10 @@ TEST(Targets, HoldForRandomTrees) {
     ASSERT_LE(sum(t.pages), s.memory);
     for (std::size_t i = 0; i < s.guests.size(); ++i) {
       const auto& g = s.guests[i];
-      ASSERT_GE(t.pages[i], std::min({g.consumed, g.reservation + g.overhead,
-                                      g.limit == 0 ? g.consumed : g.limit + g.overhead}));
-      ASSERT_LE(t.pages[i], g.limit == 0 ? g.consumed : std::min(g.consumed, g.limit + g.overhead));
+      ASSERT_GE(t.pages[i], std::min(most_of(g), g.reservation + g.overhead));
+      ASSERT_LE(t.pages[i], most_of(g));
     }
+    expect_pools_kept(s, t.pages);
     ASSERT_EQ(plan_targets(s).pages, t.pages) << "the same snapshot, the same answer";
   }
 }
@@ -171,7 +205,7 @@ TEST(Targets, NothingIsLeftOverThatSomebodyCouldHave) {
     auto s = random_tree(random);
     for (auto& p : s.pools) p.limit = 0;
     std::uint64_t usable = 0;
-    for (const auto& g : s.guests) usable += g.limit == 0 ? g.consumed : std::min(g.consumed, g.limit + g.overhead);
+    for (const auto& g : s.guests) usable += most_of(g);
     // Less than a page for each guest and pool is lost by rounding.
     EXPECT_GE(sum(plan_targets(s).pages) + s.guests.size() + s.pools.size(), std::min(usable, s.memory));
   }
@@ -191,17 +225,61 @@ TEST(Targets, TheOrderOfGuestsDoesNotMatter) {
   }
 }
 
+TEST(Targets, TheOrderOfPoolsDoesNotMatter) {
+  base::Random random(9);
+  for (int round = 0; round < 100; ++round) {
+    const auto s = random_tree(random);
+    // Parents stay before their children: the pools of each parent swap places with all that is below them.
+    std::vector<std::size_t> place(s.pools.size()), depth(s.pools.size()), order(s.pools.size());
+    for (std::size_t p = 1; p < s.pools.size(); ++p) depth[p] = depth[s.pools[p].parent] + 1;
+    std::iota(order.begin(), order.end(), 0);
+    std::sort(order.begin(), order.end(), [&](auto a, auto b) { return depth[a] != depth[b] ? depth[a] < depth[b] : a > b; });
+    for (std::size_t i = 0; i < order.size(); ++i) place[order[i]] = i;
+    auto mixed = s;
+    for (std::size_t p = 0; p < s.pools.size(); ++p) {
+      mixed.pools[place[p]] = s.pools[p];
+      mixed.pools[place[p]].parent = place[s.pools[p].parent];
+    }
+    for (auto& g : mixed.guests) g.pool = place[g.pool];
+    ASSERT_EQ(plan_targets(mixed).pages, plan_targets(s).pages) << round;
+  }
+}
+
+// Whole pages are shared out: what rounding leaves over goes on by shares too.
 TEST(Targets, MoreSharesNeverMeanLess) {
   base::Random random(8);
-  for (int round = 0; round < 100; ++round) {
-    auto s = random_tree(random);
-    const auto before = plan_targets(s);
+  const auto raise = [&](auto& shares) { shares += 1 + random.below(1000); };
+  for (int round = 0; round < 4000; ++round) {
+    const bool large = round < 100;
+    auto s = large ? random_tree(random) : random_tree(random, 1 + random.below(11), 1 + random.below(1000));
+    const auto before = plan_targets(s).pages;
     for (int k = 0; k < 5; ++k) {
       auto more = s;
       const auto i = random.below(s.guests.size());
-      more.guests[i].shares += 1 + random.below(1000);
-      ASSERT_GE(plan_targets(more).pages[i], before.pages[i]) << round;
+      raise(more.guests[i].shares);
+      ASSERT_GE(plan_targets(more).pages[i], before[i]) << round;
     }
+    auto more = s;
+    const auto pool = random.below(s.pools.size());
+    raise(more.pools[pool].shares);
+    const auto after = plan_targets(more).pages;
+    for (std::size_t i = 0; i < s.guests.size(); ++i) {
+      auto p = s.guests[i].pool;
+      while (p != pool && p != 0) p = s.pools[p].parent;
+      if (p == pool) {
+        ASSERT_GE(after[i], before[i]) << round;
+      }
+    }
+  }
+  // A level that is not quite one.
+  TargetSnapshot one;
+  one.pools.emplace_back();
+  one.memory = 1;
+  one.guests.resize(1);
+  one.guests[0].consumed = 1000;
+  for (std::uint64_t shares = 1; shares < 200; ++shares) {
+    one.guests[0].shares = shares;
+    EXPECT_EQ(plan_targets(one).pages[0], 1u) << shares;
   }
 }
 
