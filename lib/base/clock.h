@@ -15,9 +15,22 @@ class Clock {
   virtual Nanos now() const noexcept = 0;
 };
 
-class MonotonicClock final : public Clock {
+// Runs with CLOCK_MONOTONIC and can be set ahead of it; never goes back. By one thread at a time.
+class ForwardClock final : public Clock {
  public:
-  Nanos now() const noexcept override { return std::chrono::steady_clock::now().time_since_epoch(); }
+  Nanos now() const noexcept override {
+    return std::chrono::steady_clock::now().time_since_epoch() + Nanos(ahead_.load(std::memory_order_relaxed));
+  }
+  // It is at least `t` from now on. Returns what it is.
+  Nanos advance_to(Nanos t) noexcept {
+    const auto before = now();
+    if (t <= before) return before;
+    ahead_.fetch_add((t - before).count(), std::memory_order_relaxed);
+    return t;
+  }
+
+ private:
+  std::atomic<Nanos::rep> ahead_{0};
 };
 
 // Stands still until told otherwise.

@@ -17,11 +17,13 @@ enum class LockRank : int {
   host_control = 20,    // create and destroy guests
   guest_list = 30,    // the host's table of guests
   worker = 40,        // requests to a worker
+  arbiter = 45,       // who is entitled to what
   guest_control = 50, // one guest's native/managed change
   pins = 60,
   slots = 70,         // a swap file's slot map
   events = 80,        // the event queue
   seats = 85,         // attached threads
+  balloon = 88,       // Balloon: its driver and its request; no driver is called with it
   leaf = 90,          // I/O thread queue; never held across a syscall
 };
 

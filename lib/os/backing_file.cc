@@ -134,10 +134,10 @@ int open_named(const BackingFileRequest& request, NameGuard& name) {
 }
 
 // 0 or an errno.
-int write_zeros(int fd, std::uint64_t bytes) {
+int write_zeros(int fd, std::uint64_t from, std::uint64_t bytes) {
   const auto zeros = Mapping::anonymous(MiB);
   if (!zeros) return zeros.error().code.value();
-  for (std::uint64_t done = 0; done < bytes;) {
+  for (std::uint64_t done = from; done < bytes;) {
     const auto part = std::min(bytes - done, zeros->size());
     const ssize_t written =
         call(Call::pwrite, [&] { return ::pwrite(fd, zeros->data(), part, static_cast<off_t>(done)); });
@@ -149,14 +149,14 @@ int write_zeros(int fd, std::uint64_t bytes) {
 }
 
 // 0 or an errno.
-int reserve_space(int fd, std::uint64_t bytes) {
+int reserve_space(int fd, std::uint64_t from, std::uint64_t bytes) {
   constexpr int kInterruptions = 100;  // by signals for the application, on file systems such as tmpfs
   int result = -1;
   errno = EINTR;
   for (int i = 0; result != 0 && errno == EINTR && i < kInterruptions; ++i)
-    result = call(Call::fallocate, [&] { return ::fallocate(fd, 0, 0, static_cast<off_t>(bytes)); });
+    result = call(Call::fallocate, [&] { return ::fallocate(fd, 0, static_cast<off_t>(from), static_cast<off_t>(bytes - from)); });
   if (result == 0) return 0;
-  return errno == EOPNOTSUPP || errno == ENOSYS ? write_zeros(fd, bytes) : errno;
+  return errno == EOPNOTSUPP || errno == ENOSYS ? write_zeros(fd, from, bytes) : errno;
 }
 
 bool set_direct(int fd, bool on) noexcept {
@@ -194,11 +194,21 @@ Result<BackingFile> open_backing_file(const BackingFileRequest& request) {
     if (const int error = name.remove(); error != 0) return failed(error, request, "unlinking a file");
   }
   const int fd = result.file.get();
-  if (const int error = reserve_space(fd, request.bytes); error != 0) return failed(error, request, "reserving space");
+  if (const int error = reserve_space(fd, 0, request.bytes); error != 0) return failed(error, request, "reserving space");
   result.direct_io = direct_io_works(fd, request.bytes);
   if (!result.direct_io && !set_direct(fd, false)) return failed(errno, request, "turning O_DIRECT off");
   result.path = name.keep();
   return result;
+}
+
+Result<void> grow_backing_file(int fd, std::uint64_t from, const BackingFileRequest& request) {
+  const FileSizeSignalBlocked no_signal;
+  const int error = reserve_space(fd, from, request.bytes);
+  if (error == 0) return {};
+  // What was reserved before the space ran out goes back; if it does not, it is only unused.
+  [[maybe_unused]] const int cut =
+      call(Call::fallocate, [&] { return ::ftruncate(fd, static_cast<off_t>(from)); });
+  return failed(error, request, "reserving space");
 }
 
 void forget_contents(int fd, std::uint64_t bytes) noexcept {

@@ -33,6 +33,10 @@ struct BackingFile {
 // is left in the directory.
 Result<BackingFile> open_backing_file(const BackingFileRequest& request);
 
+// Reserves more space for a file that has `from` bytes of it, so that it has request.bytes. The rest of the request is for
+// messages. Errors: as open_backing_file. On error the file has the space that it had.
+Result<void> grow_backing_file(int fd, std::uint64_t from, const BackingFileRequest& request);
+
 // To be called before a file without a name is closed. Its contents are no longer needed; its extents are made few
 // again. Pages written here and there leave an extent for each, and a file system that is mounted with `discard`
 // tells the device of them one by one: the close of half a gigabyte took 8 s and more, and after this 0.1 s.

@@ -15,6 +15,7 @@ const char* to_string(Call call) noexcept {
     case Call::mprotect: return "mprotect";
     case Call::madvise: return "madvise";
     case Call::mbind: return "mbind";
+    case Call::move_pages: return "move_pages";
     case Call::prctl: return "prctl";
     case Call::userfaultfd: return "userfaultfd";
     case Call::uffd_api: return "UFFDIO_API";

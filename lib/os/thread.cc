@@ -16,13 +16,14 @@
 
 namespace vmm::os {
 
-// Shared between the owner and the thread, whose join comes before it is freed.
+// Shared between the owner and the thread: freed after the join, or by the last of the two when it was detached.
 struct Thread::Start {
   std::function<void()> body;
   char name[16] = {};  // kernel limit, final NUL included
   pthread_t handle{};
   pid_t process = 0;        // the process in which the thread exists
   std::atomic<int> tid{0};  // written once by the thread, before the body runs
+  std::atomic<bool> left{false};  // by the owner, who has detached it, or by the thread, whose body has returned
 
   static void* run(void* argument) noexcept {
     auto* self = static_cast<Start*>(argument);
@@ -31,6 +32,7 @@ struct Thread::Start {
     self->tid.store(::gettid(), std::memory_order_release);
     self->tid.notify_one();
     self->body();
+    if (self->left.exchange(true, std::memory_order_acq_rel)) delete self;
     return nullptr;
   }
 };
@@ -86,6 +88,14 @@ void Thread::join() noexcept {
     // A fork's child: the thread stayed in the parent, and its memory here may be in any state.
     [[maybe_unused]] auto* left_alone = start_.release();
   }
+}
+
+void Thread::detach() noexcept {
+  if (!start_) return;
+  auto* const start = start_.release();
+  if (::getpid() != start->process) return;  // as in join()
+  VMM_CHECK_EQ(::pthread_detach(start->handle), 0);
+  if (start->left.exchange(true, std::memory_order_acq_rel)) delete start;
 }
 
 int Thread::tid() const noexcept { return start_ ? start_->tid.load(std::memory_order_acquire) : 0; }

@@ -16,15 +16,32 @@ class CreditWaiter {
   virtual void credit_returned() noexcept = 0;
 };
 
+// Pages of free memory that change what is done.
+struct CreditMarks {
+  std::atomic<std::uint64_t> low{0};         // below this, faults tell the memory demand
+  std::atomic<std::uint64_t> read_ahead{0};  // below this, nothing is read ahead
+  // Above this, memory is filled generously and huge pages are zeroed ahead. Default: never.
+  std::atomic<std::uint64_t> roomy{~std::uint64_t{0}};
+  // Outside of these, targets are to be computed anew.
+  std::atomic<std::uint64_t> plan_from{0}, plan_to{~std::uint64_t{0}};
+};
+
 class Credit {
  public:
   explicit Credit(std::uint64_t budget_pages) noexcept : budget_(static_cast<std::int64_t>(budget_pages)) {}
 
-  std::uint64_t budget() const noexcept { return static_cast<std::uint64_t>(budget_); }
+  std::uint64_t budget() const noexcept { return static_cast<std::uint64_t>(budget_.load(std::memory_order_relaxed)); }
+  // May be less than what is consumed: nothing is given then until enough has come back.
+  void set_budget(std::uint64_t pages) noexcept {
+    budget_.store(static_cast<std::int64_t>(pages), std::memory_order_relaxed);
+    tell_waiter();
+  }
+  const CreditMarks& marks() const noexcept { return marks_; }
+  CreditMarks& marks() noexcept { return marks_; }
   // The budget less what is withheld.
   std::uint64_t usable() const noexcept {
-    const auto w = withheld_.load(std::memory_order_relaxed);
-    return w < budget_ ? static_cast<std::uint64_t>(budget_ - w) : 0;
+    const auto w = withheld_.load(std::memory_order_relaxed), b = budget_.load(std::memory_order_relaxed);
+    return w < b ? static_cast<std::uint64_t>(b - w) : 0;
   }
   // Pages consumed: charged, and the estimate of what native guests hold.
   std::uint64_t consumed() const noexcept {
@@ -58,12 +75,12 @@ class Credit {
   void release(std::uint64_t pages) noexcept {
     if (pages == 0) return;
     charged_.fetch_sub(static_cast<std::int64_t>(pages), std::memory_order_acq_rel);
-    if (waiting_.exchange(0, std::memory_order_acq_rel) != 0 && waiter_ != nullptr) waiter_->credit_returned();
+    tell_waiter();
   }
   // What guests that are not managed hold, as last measured.
   void set_native(std::uint64_t pages) noexcept {
     native_.store(static_cast<std::int64_t>(pages), std::memory_order_relaxed);
-    if (waiting_.exchange(0, std::memory_order_acq_rel) != 0 && waiter_ != nullptr) waiter_->credit_returned();
+    tell_waiter();
   }
 
   // Of what set_native() said that much has been charged since. By the thread that calls set_native().
@@ -75,7 +92,7 @@ class Credit {
   // Part of the budget that cannot be had at present: the process's control group has less.
   void withhold(std::uint64_t pages) noexcept {
     withheld_.store(static_cast<std::int64_t>(pages), std::memory_order_relaxed);
-    if (waiting_.exchange(0, std::memory_order_acq_rel) != 0 && waiter_ != nullptr) waiter_->credit_returned();
+    tell_waiter();
   }
   std::uint64_t withheld() const noexcept {
     return static_cast<std::uint64_t>(withheld_.load(std::memory_order_relaxed));
@@ -88,7 +105,12 @@ class Credit {
   void set_waiter(CreditWaiter* waiter) noexcept { waiter_ = waiter; }
 
  private:
-  const std::int64_t budget_;
+  void tell_waiter() noexcept {
+    if (waiting_.exchange(0, std::memory_order_acq_rel) != 0 && waiter_ != nullptr) waiter_->credit_returned();
+  }
+
+  std::atomic<std::int64_t> budget_;
+  CreditMarks marks_;
   std::atomic<std::int64_t> charged_{0};
   std::atomic<std::int64_t> native_{0};
   std::atomic<std::int64_t> withheld_{0};

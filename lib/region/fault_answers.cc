@@ -19,14 +19,26 @@ void record(base::Histogram& histogram, base::Nanos since) noexcept {
   histogram.record(static_cast<std::uint64_t>(std::max<base::Nanos::rep>((now() - since).count(), 0)));
 }
 
-void note_rescue(GuestMemory& guest, std::uint64_t page, base::Nanos since) noexcept {
+// Of two visits of the evictor's hand: it has been touched since the last one.
+constexpr std::uint8_t kRescuedHeat = 2;
+
+void note_rescue(GuestMemory& guest, std::uint64_t page, std::uint64_t pages, base::Nanos since) noexcept {
   guest.warm(page, 2);
+  bump(guest.counters.pages_rescued, pages);
   bump(guest.counters.rescues);
   record(guest.rescue_latency, since);
 }
 
 bool missing(PageWord word) noexcept {
   return word.state() == PageState::native || word.state() == PageState::empty;
+}
+
+bool ballooned(PageWord word) noexcept { return word.state() == PageState::ballooned; }
+// What may be brought for a neighbour's sake: a touch of a watched page has to be a fault.
+bool unwatched_missing(PageWord word) noexcept { return missing(word) && !word.watched(); }
+bool unwatched_ballooned(PageWord word) noexcept { return ballooned(word) && !word.watched(); }
+bool unwatched_parked(PageWord word) noexcept {
+  return word.state() == PageState::isolated && !word.writing() && !word.watched();
 }
 
 // Pages round one that is locked, locked one by one while `fits`; the words of all of them are the caller's.
@@ -79,9 +91,11 @@ class LockedRun {
 Outcome FaultService::fill(const Fault& fault, PageWord word) noexcept {
   GuestMemory& guest = *fault.guest;
   auto& table = guest.table;
-  const bool roomy = credit_.free() > options_.roomy_free_pages;
-  if (fault.write && roomy && guest.options().large_pages && zero_pool_ != nullptr) {
-    bool filled = fill_huge(guest, fault.page, word);
+  const bool roomy = credit_.free() > credit_.marks().roomy.load(std::memory_order_relaxed);
+  // Its owner gave it up, and uses it again: that page alone, and more while the touches follow each other.
+  const bool pops = ballooned(word);
+  if (!pops && fault.write && roomy && guest.options().large_pages && zero_pool_ != nullptr) {
+    bool filled = fill_huge(guest, fault.page, word, true);
     // Zeroing takes about as long as filling with small pages would; and the page is huge. Done here while the worker
     // zeroes the next one, or waited for where it may take long.
     if (!filled && zero_pool_->ready() == 0 && could_be_huge(guest, fault.page)) {
@@ -90,14 +104,14 @@ Outcome FaultService::fill(const Fault& fault, PageWord word) noexcept {
         // Two that zero side by side: on one processor each would wait for the other.
         if (const int busy = zero_pool_->zeroing_on(); busy >= 0 && busy == os::current_processor())
           os::leave_processor(busy);
-        filled = zero_pool_->refill() && fill_huge(guest, fault.page, word);
+        filled = zero_pool_->refill() && fill_huge(guest, fault.page, word, true);
       } else if (!fault.waited_for_zeros) {
         if (zero_pool_->announce_wait(bell_)) {
           table.unlock(fault.page, word);
           demand_.zeros_wanted();
           return Outcome::wait_zeros;
         }
-        filled = fill_huge(guest, fault.page, word);
+        filled = fill_huge(guest, fault.page, word, true);
       }
     }
     if (filled) {
@@ -105,12 +119,14 @@ Outcome FaultService::fill(const Fault& fault, PageWord word) noexcept {
       if (next == guest.huge_stream + kPagesPerHuge) fill_huge_ahead(guest, next);
       else guest.huge_stream = next;
       bump(guest.counters.fills);
+      bump(guest.counters.pages_filled, kPagesPerHuge);
       record(guest.fill_latency, fault.since);
       check_memory();
       return Outcome::done;
     }
   }
-  LockedRun run(table, fault.page, word, guest.fill_window.next(fault.page, roomy), missing);
+  const auto window = pops ? guest.pop_window.next(fault.page, false) : guest.fill_window.next(fault.page, roomy);
+  LockedRun run(table, fault.page, word, window, pops ? unwatched_ballooned : unwatched_missing);
   if (!guest.try_charge(run.count())) {
     run.keep_only(fault.page);
     if (!guest.try_charge(1)) {
@@ -137,12 +153,17 @@ Outcome FaultService::fill(const Fault& fault, PageWord word) noexcept {
       outcome = Outcome::wait_kernel;
   }
   for (auto page = run.first(); page < run.end(); ++page)
-    table.unlock(page, page < filled ? run.word(page).with_state(PageState::resident) : run.word(page));
+    table.unlock(page, page < filled ? run.word(page).with_state(PageState::resident).with_heat(1) : run.word(page));
   guest.uncharge(run.end() - filled);
+  if (pops) {
+    drop(guest.counters.ballooned, filled - run.first());
+    bump(guest.counters.balloon_popped, filled - run.first());
+  }
   if (!fault.write) bump(guest.counters.zero_pages, filled - run.first());
   if (outcome == Outcome::done) {
     guest.warm(fault.page, 1);
     bump(guest.counters.fills);
+    bump(guest.counters.pages_filled, filled - run.first());
     record(guest.fill_latency, fault.since);
   }
   check_memory();
@@ -155,15 +176,18 @@ bool FaultService::could_be_huge(const GuestMemory& guest, std::uint64_t page) c
          missing(guest.table.load(first)) && missing(guest.table.load(first + kPagesPerHuge - 1));
 }
 
-bool FaultService::fill_huge(GuestMemory& guest, std::uint64_t page, PageWord word) noexcept {
+// A huge page is sampled as a whole: with `touched`, watched pages in it count as touched too. Ahead of a touch they are
+// left alone, and with them the whole of it.
+bool FaultService::fill_huge(GuestMemory& guest, std::uint64_t page, PageWord word, bool touched) noexcept {
   const auto first = page / kPagesPerHuge * kPagesPerHuge;
   if (zero_pool_->ready() == 0 || !could_be_huge(guest, page)) return false;
-  LockedRun run(guest.table, page, word, {first, kPagesPerHuge}, missing);
+  LockedRun run(guest.table, page, word, {first, kPagesPerHuge}, touched ? missing : unwatched_missing);
   std::uint64_t filled = first;
   if (run.count() == kPagesPerHuge) filled = first + zero_pool_->take(guest, first);
   for (auto p = run.first(); p < run.end(); ++p) {
     if (p == page && p >= filled) continue;  // still the caller's
-    guest.table.unlock(p, p < filled ? run.word(p).with_state(PageState::resident) : run.word(p));
+    const auto w = run.word(p);
+    guest.table.unlock(p, p < filled ? w.with_state(PageState::resident).with_watch(Watch::none) : w);
   }
   demand_.zeros_wanted();
   if (page >= filled) return false;
@@ -177,7 +201,7 @@ void FaultService::fill_huge_ahead(GuestMemory& guest, std::uint64_t first) noex
   for (int i = 0; i < kMostHugeAhead && zero_pool_->ready() > 0 && could_be_huge(guest, first); ++i) {
     const auto word = guest.table.try_lock(first);
     if (!word) return;
-    if (!missing(*word) || !fill_huge(guest, first, *word)) {
+    if (!unwatched_missing(*word) || !fill_huge(guest, first, *word, false)) {
       guest.table.unlock(first, *word);
       return;
     }
@@ -216,26 +240,29 @@ Outcome FaultService::supply_zeros(const Fault& fault) noexcept {
 
 Outcome FaultService::rescue(const Fault& fault, PageWord word) noexcept {
   GuestMemory& guest = *fault.guest;
-  const auto parked = [](PageWord w) { return w.state() == PageState::isolated && !w.writing(); };
   auto window = guest.rescue_window.next(fault.page, false);
   // A huge page that was parked whole goes back whole, and stays huge.
   const auto chunk = fault.page / kPagesPerHuge * kPagesPerHuge;
-  if (guest.options().large_pages && chunk + kPagesPerHuge <= guest.pages() && parked(guest.table.load(chunk)) &&
-      parked(guest.table.load(chunk + kPagesPerHuge - 1)))
+  if (guest.options().large_pages && chunk + kPagesPerHuge <= guest.pages() &&
+      unwatched_parked(guest.table.load(chunk)) &&
+      unwatched_parked(guest.table.load(chunk + kPagesPerHuge - 1)))
     window = {chunk, kPagesPerHuge};
   if (window.count == 1 && rescue_by_copy(fault, word)) return Outcome::done;
-  LockedRun run(guest.table, fault.page, word, window, parked);
+  LockedRun run(guest.table, fault.page, word, window, unwatched_parked);
   int error = 0;
   const auto given = guest.isolator().give(guest, run.first(), run.count(), error);
   const auto end = run.first() + given;
-  for (auto page = run.first(); page < run.end(); ++page)
-    guest.table.unlock(page, page < end ? run.word(page).with_state(PageState::resident) : run.word(page));
+  // Neighbours come along because they are touched in order.
+  for (auto page = run.first(); page < run.end(); ++page) {
+    const auto back = run.word(page).with_state(PageState::resident).with_heat(kRescuedHeat);
+    guest.table.unlock(page, page < end ? back : run.word(page));
+  }
   drop(guest.counters.staging, given);
   if (end <= fault.page) {
     if (error == ENOENT || error == ESRCH) guest.wake(fault.page, 1);
     return Outcome::wait_kernel;
   }
-  note_rescue(guest, fault.page, fault.since);
+  note_rescue(guest, fault.page, given, fault.since);
   return Outcome::done;
 }
 
@@ -248,9 +275,9 @@ bool FaultService::rescue_by_copy(const Fault& fault, PageWord word) noexcept {
     guest.uncharge(1);
     return false;
   }
-  guest.table.unlock(fault.page, word.with_state(PageState::resident).with_writing(true));
+  guest.table.unlock(fault.page, word.with_state(PageState::resident).with_writing(true).with_heat(kRescuedHeat));
   if (guest.leftovers.put(fault.page) == Leftovers::kMost / 2) demand_.memory_wanted();
-  note_rescue(guest, fault.page, fault.since);
+  note_rescue(guest, fault.page, 1, fault.since);
   return true;
 }
 
@@ -266,8 +293,8 @@ Outcome FaultService::copy_back(const Fault& fault, PageWord word) noexcept {
     guest.table.unlock(fault.page, word);
     return Outcome::wait_kernel;
   }
-  guest.table.unlock(fault.page, word.with_state(PageState::resident));
-  note_rescue(guest, fault.page, fault.since);
+  guest.table.unlock(fault.page, word.with_state(PageState::resident).with_heat(kRescuedHeat));
+  note_rescue(guest, fault.page, 1, fault.since);
   return Outcome::done;
 }
 

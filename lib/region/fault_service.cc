@@ -159,6 +159,7 @@ void FaultService::run() noexcept {
     if (look_again) retry_deferred();
     if (pumping_) pump_prefetches();
     source_.flush();
+    check_memory();  // of what was read ahead too
     finish_removals();
   }
 }
@@ -273,7 +274,7 @@ bool FaultService::already_deferred(const GuestMemory& guest, std::uint64_t page
                      [&](const Fault& f) { return f.guest == &guest && f.page == page; });
 }
 
-void FaultService::handle(const Fault& fault) noexcept {
+void FaultService::handle(Fault fault) noexcept {
   const auto outcome = answer_watched(fault);
   if (outcome == Outcome::done || outcome == Outcome::reading) return;
   if (outcome == Outcome::wait_credit) bump(fault.guest->counters.stalls);
@@ -290,8 +291,9 @@ void FaultService::handle(const Fault& fault) noexcept {
 
 void FaultService::retry_deferred() noexcept {
   std::erase_if(deferred_, [&](Fault& f) {
-    if (f.outcome == Outcome::wait_page && f.guest->table.load(f.page).state() == PageState::empty) {
-      // Discarded meanwhile, by the very thread perhaps, which a read's end has woken: who waits still faults again.
+    const auto state = f.guest->table.load(f.page).state();
+    if (f.outcome == Outcome::wait_page && (state == PageState::empty || state == PageState::ballooned)) {
+      // Given up meanwhile, by the very thread perhaps, which a read's end has woken: who waits still faults again.
       f.guest->wake(f.page, 1);
       return true;
     }
@@ -310,18 +312,23 @@ bool FaultService::reap_watched() noexcept {
 }
 
 // answer(), seen by the watchdog.
-Outcome FaultService::answer_watched(const Fault& fault) noexcept {
+Outcome FaultService::answer_watched(Fault& fault) noexcept {
   address_.store(reinterpret_cast<std::uintptr_t>(fault.guest->at(fault.page)), std::memory_order_relaxed);
   const auto outcome = answer(fault);
+  if (fault.sampled && outcome == Outcome::done)
+    bump(fault.guest->counters.sample_wait_ns,
+         static_cast<std::uint64_t>(std::max<base::Nanos::rep>((now() - fault.since).count(), 0)));
   address_.store(0, std::memory_order_relaxed);
   answered_.fetch_add(1, std::memory_order_relaxed);
   return outcome;
 }
 
-Outcome FaultService::answer(const Fault& fault) noexcept {
+Outcome FaultService::answer(Fault& fault) noexcept {
   GuestMemory& guest = *fault.guest;
   // The application dropped the page while it was being copied: what is taken then are zeros.
   if (fault.thread == guest.copier.load(std::memory_order_acquire) && fault.thread != 0) return supply_zeros(fault);
+  // Who ends the stop rings.
+  if (guest.arbitration.stopped.load(std::memory_order_acquire)) return Outcome::wait_stopped;
   // Each wait is announced before the try that decides: who unlocks, or gives credit back, after that rings.
   for (bool lock_announced = false, credit_announced = false;;) {
     const auto word = guest.table.try_lock(fault.page);
@@ -334,10 +341,20 @@ Outcome FaultService::answer(const Fault& fault) noexcept {
       if (guest.table.load(fault.page).state() == PageState::swapped) source_.touched(guest, fault.page);
       return Outcome::wait_page;
     }
+    if (word->watched()) {
+      // The touch that the sampler waits for. Round again: from here on it is a page like any other.
+      if (word->state() == PageState::isolated) {
+        bump(guest.counters.sample_faults);
+        fault.sampled = true;
+      }
+      guest.table.unlock(fault.page, guest.table.unwatch(fault.page, *word));
+      continue;
+    }
     auto outcome = Outcome::done;
     switch (word->state()) {
       case PageState::native:
-      case PageState::empty: outcome = fill(fault, *word); break;
+      case PageState::empty:
+      case PageState::ballooned: outcome = fill(fault, *word); break;
       case PageState::resident: outcome = confirm(fault, *word); break;
       case PageState::isolated: outcome = word->writing() ? copy_back(fault, *word) : rescue(fault, *word); break;
       case PageState::swapped:
@@ -346,13 +363,12 @@ Outcome FaultService::answer(const Fault& fault) noexcept {
         break;
       case PageState::lost: outcome = reject(fault, *word); break;
       case PageState::shared:
-      case PageState::compressed:
-      case PageState::ballooned: VMM_CHECK_EQ(word->state(), PageState::resident);
+      case PageState::compressed: VMM_CHECK_EQ(word->state(), PageState::resident);
     }
     // No released(): nobody but this thread could wait for what it has just held, and ringing its own bell would
     // make it look at all that it has deferred again and again while a read is in flight.
     if (outcome != Outcome::wait_credit) return outcome;
-    demand_.memory_wanted();
+    demand_.memory_awaited();
     if (credit_announced) return outcome;
     credit_.announce_wait();
     credit_announced = true;
@@ -360,7 +376,11 @@ Outcome FaultService::answer(const Fault& fault) noexcept {
 }
 
 void FaultService::check_memory() noexcept {
-  if (credit_.free() < options_.low_free_pages) demand_.memory_wanted();
+  const auto free = credit_.free();
+  const auto& marks = credit_.marks();
+  if (free < marks.low.load(std::memory_order_relaxed)) demand_.memory_wanted();
+  if (free < marks.plan_from.load(std::memory_order_relaxed) || free > marks.plan_to.load(std::memory_order_relaxed))
+    demand_.targets_wanted();
 }
 
 }  // namespace vmm::region

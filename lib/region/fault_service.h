@@ -30,13 +30,13 @@ class MemoryDemand {
  public:
   virtual ~MemoryDemand() = default;
   virtual void memory_wanted() noexcept = 0;
+  virtual void memory_awaited() noexcept { memory_wanted(); }  // somebody waits for it
   virtual void zeros_wanted() noexcept = 0;
+  virtual void targets_wanted() noexcept = 0;  // free memory has left the marks plan_from and plan_to
 };
 
 struct FaultServiceOptions {
   int node = 0;
-  std::uint64_t low_free_pages = 0;   // below this many free pages the demand is told
-  std::uint64_t roomy_free_pages = 0; // above this many, memory is filled generously
 };
 
 class FaultService {
@@ -74,6 +74,7 @@ class FaultService {
     int thread = 0;  // who waits
     Outcome outcome = Outcome::done;
     bool waited_for_zeros = false;
+    bool sampled = false;  // the page was in staging and watched
   };
   struct Command;
 
@@ -91,16 +92,16 @@ class FaultService {
   void finish_removals() noexcept;
   void pump_prefetches() noexcept;
   void drain(GuestMemory& guest) noexcept;
-  void handle(const Fault& fault) noexcept;
+  void handle(Fault fault) noexcept;
   void retry_deferred() noexcept;
   bool already_deferred(const GuestMemory& guest, std::uint64_t page) const noexcept;
 
   bool reap_watched() noexcept;
-  Outcome answer_watched(const Fault& fault) noexcept;
-  Outcome answer(const Fault& fault) noexcept;
+  Outcome answer_watched(Fault& fault) noexcept;
+  Outcome answer(Fault& fault) noexcept;
   Outcome fill(const Fault& fault, PageWord word) noexcept;
   bool could_be_huge(const GuestMemory& guest, std::uint64_t page) const noexcept;
-  bool fill_huge(GuestMemory& guest, std::uint64_t page, PageWord word) noexcept;
+  bool fill_huge(GuestMemory& guest, std::uint64_t page, PageWord word, bool touched) noexcept;
   void fill_huge_ahead(GuestMemory& guest, std::uint64_t first) noexcept;
   Outcome confirm(const Fault& fault, PageWord word) noexcept;
   Outcome supply_zeros(const Fault& fault) noexcept;

@@ -78,6 +78,7 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::create(const GuestMemoryOption
     }
   }
   g->isolator_ = make_isolator(options.move);
+  g->arbitration.limit = options.limit_pages;
   // A region that had a page before it is split merges again; one that had none does not.
   *const_cast<volatile std::byte*>(g->memory_.data()) = std::byte{0};
   // All of the huge page that this may have been: one page of it would leave 511 in memory, and it split.
@@ -99,6 +100,7 @@ void GuestMemory::shut() noexcept {
 
 GuestMemory::~GuestMemory() {
   shut();
+  set_pool(nullptr);
   credit_.release(counters.resident.load(std::memory_order_relaxed));
 }
 
@@ -139,13 +141,26 @@ Marker GuestMemory::remove_marker(std::uint64_t page) noexcept {
 
 bool GuestMemory::try_charge(std::uint64_t pages) noexcept {
   if (over_limit(pages) || !credit_.try_charge(pages)) return false;
-  bump(counters.resident, pages);
+  count_resident(pages);
   return true;
 }
 
 void GuestMemory::uncharge(std::uint64_t pages) noexcept {
   drop(counters.resident, pages);
+  if (auto* pool = arbitration.pool.load(std::memory_order_acquire)) pool->release(pages);
   credit_.release(pages);
+}
+
+void GuestMemory::count_resident(std::uint64_t pages) noexcept {
+  bump(counters.resident, pages);
+  if (auto* pool = arbitration.pool.load(std::memory_order_acquire)) pool->charge(pages);
+}
+
+void GuestMemory::set_pool(PoolCharge* pool) noexcept {
+  auto* const old = arbitration.pool.exchange(pool, std::memory_order_acq_rel);
+  const auto pages = counters.resident.load(std::memory_order_relaxed);
+  if (old != nullptr) old->release(pages);
+  if (pool != nullptr) pool->charge(pages);
 }
 
 Result<void> GuestMemory::manage() {
@@ -189,7 +204,7 @@ void GuestMemory::adopt(bool estimated) noexcept {
     // Charged before the words say so: a page may be taken, and given up, as soon as they do.
     const auto charged = static_cast<std::uint64_t>(
         std::count_if(bits.begin(), bits.begin() + static_cast<std::ptrdiff_t>(count), here));
-    bump(counters.resident, charged);
+    count_resident(charged);
     credit_.charge(charged);
     std::uint64_t adopted = 0;
     for (std::uint64_t i = 0; i < count; ++i) {
@@ -215,6 +230,7 @@ bool GuestMemory::unmanage() {
   if (!managed()) return true;
   if (!adopted()) return false;
   if (counters.staging.load() != 0 || counters.swapped.load() != 0 || counters.lost.load() != 0) return false;
+  if (counters.ballooned.load() != 0) return false;
   // Waiters are woken by this; what is missing is empty, so the kernel's zeros are the right bytes.
   if (uffd_.unregister_range(memory_.data(), memory_.size()) != 0) return false;
   if (options_.move) staging_uffd_.unregister_range(staging_.data(), staging_.size());

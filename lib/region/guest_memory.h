@@ -6,6 +6,7 @@
 // Thread-safety: per member, as commented. Created and destroyed by one thread.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -17,10 +18,12 @@
 #include "os/mapping.h"
 #include "os/pagemap.h"
 #include "os/userfaultfd.h"
+#include "policy/reclaim_plan.h"
 #include "policy/window.h"
 #include "region/credit.h"
 #include "region/leftovers.h"
 #include "region/page_table.h"
+#include "region/pool_charge.h"
 #include "vmm/result.h"
 #include "vmm/units.h"
 
@@ -47,22 +50,35 @@ struct Prefetch {
 struct GuestCounters {
   std::atomic<std::uint64_t> resident{0};  // charged: in place, in staging, or being read
   std::atomic<std::uint64_t> staging{0};
+  std::atomic<std::uint64_t> parked{0};    // part of staging that waits to be written, as the worker last said
   std::atomic<std::uint64_t> swapped{0};
   std::atomic<std::uint64_t> lost{0};
   std::atomic<std::uint64_t> pinned{0};
+  std::atomic<std::uint64_t> ballooned{0};
   std::atomic<std::uint64_t> swapped_out{0};
-  std::atomic<std::uint64_t> freed{0};     // left memory by reclaim: swapped out, or zero pages dropped
+  std::atomic<std::uint64_t> freed{0};     // left memory by swap: swapped out, or zero pages dropped
+  std::array<std::atomic<std::uint64_t>, 4> freed_for{};  // the same by policy::ReclaimReason
   std::atomic<std::uint64_t> swap_written{0};
   std::atomic<std::uint64_t> swapped_in{0};
   std::atomic<std::uint64_t> faults{0};
   std::atomic<std::uint64_t> fills{0};
+  std::atomic<std::uint64_t> pages_filled{0}, pages_rescued{0};  // where fills and rescues count faults
   std::atomic<std::uint64_t> zero_pages{0};  // ever filled with the kernel's zero page
   std::atomic<std::uint64_t> rescues{0};
   std::atomic<std::uint64_t> swap_ins{0};
   std::atomic<std::uint64_t> swap_errors{0};
   std::atomic<std::uint64_t> stalls{0};
+  std::atomic<std::uint64_t> stops{0};
+  std::atomic<std::uint64_t> stopped_ns{0};
   std::atomic<std::uint64_t> busy_pages{0};
   std::atomic<std::uint64_t> rejected_faults{0};
+  std::atomic<std::uint64_t> ballooned_out{0};    // were in memory when they were given up
+  std::array<std::atomic<std::uint64_t>, 4> ballooned_for{};  // the same by policy::ReclaimReason
+  std::atomic<std::uint64_t> balloon_popped{0};   // ballooned pages that were touched, or filled with one that was
+  std::atomic<std::uint64_t> balloon_refused{0};  // named by the driver and not accepted
+  std::atomic<std::uint64_t> balloon_late{0};     // answers
+  std::atomic<std::uint64_t> sample_faults{0};   // on pages that were in staging and watched
+  std::atomic<std::uint64_t> sample_wait_ns{0};  // from the event to the answer, of those together
 };
 
 inline void bump(std::atomic<std::uint64_t>& counter, std::uint64_t by = 1) noexcept {
@@ -72,11 +88,29 @@ inline void drop(std::atomic<std::uint64_t>& counter, std::uint64_t by = 1) noex
   counter.fetch_sub(by, std::memory_order_relaxed);
 }
 
+// What the arbiter says of the guest. Pages; relaxed atomics, each right by itself.
+struct Arbitration {
+  std::atomic<std::uint64_t> limit{0};     // 0 = none
+  std::atomic<std::uint64_t> reserved{0};
+  std::atomic<std::uint64_t> target{0};    // overhead included
+  std::atomic<std::uint64_t> overhead{0};  // what the guest costs beside the pages it holds
+  std::atomic<PoolCharge*> pool{nullptr};  // null: the root, which has no limit but the budget
+  std::atomic<bool> stopped{false};        // its faults wait
+  std::atomic<std::uint64_t> balloon_max{0};     // 0 = no balloon
+  std::atomic<std::uint64_t> balloon_target{0};  // what its driver was last asked to bring it to
+  std::atomic<policy::ReclaimReason> balloon_reason{policy::ReclaimReason::pressure};  // why it was asked
+  std::atomic<bool> balloon_distrusted{false};
+  std::atomic<double> active{1};           // fraction of its pages that is in use
+  std::atomic<double> active_error{0};     // standard error of the last sample
+  std::atomic<double> sampled{0};          // the last whole period's sample
+  std::atomic<std::uint64_t> samples{0};   // whole periods
+};
+
 struct GuestMemoryOptions {
   std::uint64_t id = 0;
   std::string name;
   std::uint64_t pages = 0;
-  std::uint64_t limit_pages = 0;  // 0 = none
+  std::uint64_t limit_pages = 0;  // at first; 0 = none
   int node = 0;
   bool bind = false;
   bool large_pages = true;
@@ -136,7 +170,7 @@ class GuestMemory {
   bool adopted() const noexcept { return adopted_.load(std::memory_order_acquire); }
   // Both.
   Result<void> manage() VMM_REQUIRES(control);
-  // The way back, whole; needs that nothing is isolated, swapped or lost. False if that is not so.
+  // The way back, whole; needs that nothing is isolated, swapped, lost or ballooned. False if that is not so.
   bool unmanage() VMM_REQUIRES(control);
   // The memory becomes inaccessible, and who waits for one of its pages gets SIGSEGV, or EFAULT in the kernel. The
   // fault service has let go of it. Idempotent.
@@ -144,13 +178,19 @@ class GuestMemory {
   bool is_shut() const noexcept { return shut_.load(std::memory_order_acquire); }
   bool managed() const noexcept { return managed_.load(std::memory_order_acquire); }
 
-  // Credit for pages of this guest, its limit respected.
+  // Credit for pages of this guest, its limit and its pools' respected.
   bool try_charge(std::uint64_t pages) noexcept;
   void uncharge(std::uint64_t pages) noexcept;
+  // Pages whose credit was taken otherwise are the guest's now.
+  void count_resident(std::uint64_t pages) noexcept;
   bool over_limit(std::uint64_t more) const noexcept {
-    return options_.limit_pages != 0 &&
-           counters.resident.load(std::memory_order_relaxed) + more > options_.limit_pages;
+    const auto limit = arbitration.limit.load(std::memory_order_relaxed);
+    if (limit != 0 && counters.resident.load(std::memory_order_relaxed) + more > limit) return true;
+    const auto* pool = arbitration.pool.load(std::memory_order_acquire);
+    return pool != nullptr && pool->over_limit(more);
   }
+  // Not at the same time from two threads. Either pool may be null.
+  void set_pool(PoolCharge* pool) noexcept;
 
   // Wakes who waits for a page of the range: they fault again. Should the kernel refuse, the fault thread is rung
   // and wakes the whole guest.
@@ -182,6 +222,7 @@ class GuestMemory {
 
   PageTable table;          // thread-safe
   GuestCounters counters;   // thread-safe
+  Arbitration arbitration;  // thread-safe
   Leftovers leftovers;      // from the fault thread to the worker
   // Kernel id of the thread that copies pages out of the guest now, their words locked; 0 = none. It can meet a page
   // that the application has dropped by itself, and then waits for the fault thread, which must not wait for the lock.
@@ -196,6 +237,7 @@ class GuestMemory {
   policy::FillWindow fill_window;
   std::uint64_t huge_stream = 0;  // page after the last huge page that was filled
   policy::FillWindow rescue_window;
+  policy::FillWindow pop_window;  // over ballooned pages
   policy::ReadWindow read_window;
   Prefetch prefetches[4];
 

@@ -20,6 +20,7 @@ enum class Outcome : std::uint8_t {
   reading,      // a read is under way; its completion answers
   wait_page,    // somebody else works on the page
   wait_credit,  // no free memory
+  wait_stopped, // the guest is stopped
   wait_buffer,  // all read buffers are in use
   wait_zeros,   // the worker zeroes a huge page
   wait_kernel,  // the kernel asks to try again

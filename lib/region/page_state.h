@@ -8,15 +8,20 @@
 //                                     ^                                                       lost
 //                                     +------------------------- discard ----------------------+
 //
+//   any but lost --- given by the balloon driver ---> ballooned --- touch ---> resident
+//                                                         +--- deflate, discard ---> empty
+//
 // Every page has exactly one home:
 //   native      the kernel's: resident or untouched. All pages of a guest that is not managed; in a managed
-//               guest, pages that nobody has touched. Leaves: fault service, adoption, discard.
-//   resident    in place, managed. Leaves: worker (take), discard, and the guest's return to native.
-//   isolated    in staging, the source is missing. Leaves: fault service (rescue), worker (write), discard.
+//               guest, pages that nobody has touched. Leaves: fault service, adoption, discard, balloon.
+//   resident    in place, managed. Leaves: worker (take), discard, balloon, and the guest's return to native.
+//   isolated    in staging, the source is missing. Leaves: fault service (rescue), worker (write), discard, balloon.
 //   shared      a frame of a node's frame store.       compressed  in the compression cache.
-//   swapped     a slot of the guest's swap file. Leaves: fault service (swap-in), discard.
-//   ballooned   nowhere; a touch supplies zeros and shrinks the balloon.
-//   empty       nowhere: untouched, discarded or a dropped zero page; a touch supplies zeros.
+//   swapped     a slot of the guest's swap file. Leaves: fault service (swap-in), discard, balloon.
+//   ballooned   nowhere: its owner has given it up; a touch supplies zeros and shrinks the balloon. Only in managed
+//               guests. Leaves: fault service (pop), balloon (deflate), discard.
+//   empty       nowhere: untouched, discarded or a dropped zero page; a touch supplies zeros. Leaves: fault service
+//               (fill), balloon, and the guest's return to native.
 //   lost        nowhere: its slot could not be read; a touch gets SIGBUS. Leaves: discard.
 // Who changes a word holds its lock bit; nobody waits for I/O while holding it but the fault service, whose
 // reads hold the words of the pages they bring.
@@ -42,13 +47,13 @@ constexpr bool may_become(PageState from, PageState to) noexcept {
   using enum PageState;
   if (from == to) return true;
   switch (from) {
-    case native: return to == resident || to == empty;
-    case resident: return to == isolated || to == empty || to == native;
+    case native: return to == resident || to == empty || to == ballooned;
+    case resident: return to == isolated || to == empty || to == native || to == ballooned;
     case isolated:
       return to == resident || to == swapped || to == empty || to == shared || to == compressed || to == ballooned;
     case shared: return to == resident || to == empty || to == isolated;
     case compressed: return to == resident || to == swapped || to == empty || to == lost;
-    case swapped: return to == resident || to == empty || to == lost;
+    case swapped: return to == resident || to == empty || to == lost || to == ballooned;
     case ballooned: return to == resident || to == empty;
     case empty: return to == resident || to == native || to == ballooned;
     case lost: return to == empty;
@@ -60,8 +65,18 @@ static_assert(!may_become(PageState::native, PageState::isolated), "only managed
 static_assert(!may_become(PageState::resident, PageState::swapped), "a page is isolated before it is written");
 static_assert(!may_become(PageState::swapped, PageState::isolated));
 static_assert(!may_become(PageState::lost, PageState::resident), "lost bytes do not come back as zeros");
+static_assert(!may_become(PageState::lost, PageState::ballooned), "a loss is not hidden by giving the page up");
+static_assert(!may_become(PageState::ballooned, PageState::native), "a touch would not be seen");
 
-// Bits 0-3 state, 4 lock, 5 pinned, 6 writing, 7 has_slot, 8-47 slot, 48-63 generation.
+// Whether the next touch of a page is to be noticed, to estimate how much memory is in use.
+enum class Watch : std::uint8_t {
+  none,
+  page,   // of that page alone
+  whole,  // all of its huge page is watched as one: a touch of any of it is a touch of all
+};
+
+// Bits 0-3 state, 4 lock, 5 pinned, 6 writing, 7 has_slot, 8-43 slot (256 TiB), 44-45 heat, 46 whole, 47 watched,
+// 48-63 generation.
 class PageWord {
  public:
   constexpr PageWord() noexcept = default;
@@ -78,6 +93,15 @@ class PageWord {
   // slot() holds, or may hold, the page's bytes: always when swapped; otherwise if it was not written since.
   constexpr bool has_slot() const noexcept { return (raw_ & kHasSlot) != 0; }
   constexpr std::uint64_t slot() const noexcept { return (raw_ >> 8) & kSlotMask; }
+  // A sample of the memory in use. The next fault on the page ends that, and so do a prefetch and a huge page of zeros
+  // that is put round it for a neighbour; whatever else becomes of the page does not. Such a page is missing; in memory
+  // it is only after a failed write has put it back, and then a touch goes unnoticed.
+  constexpr bool watched() const noexcept { return (raw_ & kWatched) != 0; }
+  constexpr Watch watch() const noexcept {
+    return !watched() ? Watch::none : (raw_ & kWhole) != 0 ? Watch::whole : Watch::page;
+  }
+  // How many visits of the evictor's hand the page stays for: what a fault has brought, or brought back, was in use.
+  constexpr std::uint8_t heat() const noexcept { return static_cast<std::uint8_t>((raw_ >> 44) & 3); }
   // Counts the page's writes to the swap file; part of the slot's checksum.
   constexpr std::uint16_t generation() const noexcept { return static_cast<std::uint16_t>(raw_ >> 48); }
 
@@ -87,6 +111,12 @@ class PageWord {
   constexpr PageWord with_lock(bool on) const noexcept { return with(kLocked, on); }
   constexpr PageWord with_pin(bool on) const noexcept { return with(kPinned, on); }
   constexpr PageWord with_writing(bool on) const noexcept { return with(kWriting, on); }
+  constexpr PageWord with_watch(Watch w) const noexcept {
+    return with(kWatched, w != Watch::none).with(kWhole, w == Watch::whole);
+  }
+  constexpr PageWord with_heat(std::uint8_t heat) const noexcept {
+    return PageWord((raw_ & ~(3ULL << 44)) | static_cast<std::uint64_t>(heat & 3) << 44);
+  }
   constexpr PageWord with_slot(std::uint64_t slot) const noexcept {
     return PageWord((raw_ & ~(kSlotMask << 8)) | (slot & kSlotMask) << 8 | kHasSlot);
   }
@@ -97,7 +127,9 @@ class PageWord {
 
  private:
   static constexpr std::uint64_t kLocked = 1 << 4, kPinned = 1 << 5, kWriting = 1 << 6, kHasSlot = 1 << 7;
-  static constexpr std::uint64_t kSlotMask = (1ULL << 40) - 1;
+  static constexpr std::uint64_t kWhole = 1ULL << 46, kWatched = 1ULL << 47;
+  static constexpr std::uint64_t kSlotMask = (1ULL << 36) - 1;
+  static_assert(((kSlotMask << 8) & (kWhole | kWatched | kHasSlot)) == 0);
   constexpr PageWord with(std::uint64_t bit, bool on) const noexcept {
     return PageWord(on ? raw_ | bit : raw_ & ~bit);
   }

@@ -1,9 +1,11 @@
 #include "region/page_table.h"
 
+#include <algorithm>
 #include <thread>
 #include <utility>
 
 #include "base/check.h"
+#include "vmm/units.h"
 
 namespace vmm::region {
 
@@ -41,6 +43,18 @@ void PageTable::unlock(std::uint64_t page, PageWord word) noexcept {
   VMM_CHECK(old.locked());
   if (!may_become(old.state(), word.state())) VMM_CHECK_EQ(old.state(), word.state());
   words_[page].store(word.with_lock(false).raw(), std::memory_order_release);
+}
+
+PageWord PageTable::unwatch(std::uint64_t page, PageWord word) noexcept {
+  constexpr std::uint64_t kPagesPerHuge = kHugePageSize / kPageSize;
+  const auto is_whole = [](PageWord w) { return w.watch() == Watch::whole; };
+  const auto first = is_whole(word) ? page / kPagesPerHuge * kPagesPerHuge : page;
+  const auto end = is_whole(word) ? std::min(first + kPagesPerHuge, pages_) : page;
+  for (auto p = first; p < end; ++p) {
+    if (p == page || !is_whole(load(p))) continue;
+    if (const auto w = try_lock(p)) unlock(p, is_whole(*w) ? w->with_watch(Watch::none) : *w);
+  }
+  return word.with_watch(Watch::none);
 }
 
 }  // namespace vmm::region

@@ -45,6 +45,10 @@ class PageTable {
   // Lets go of a lock and sets the word; checks may_become. After a batch of these, released() must be called.
   void unlock(std::uint64_t page, PageWord word) noexcept;
 
+  // The page, whose lock is the caller's, has been touched: it is watched no longer, nor is any of a huge page that is
+  // watched as one, but for pages that somebody else has locked. Returns the word for unlock(). Waits for nothing.
+  PageWord unwatch(std::uint64_t page, PageWord word) noexcept;
+
   // Tells a fault thread that waits for a lock that some have been released.
   void released() noexcept {
     if (waiting_.exchange(0, std::memory_order_acq_rel) != 0 && bell_ != nullptr) bell_->ring();

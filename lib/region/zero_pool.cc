@@ -92,7 +92,7 @@ std::uint64_t ZeroPool::take(GuestMemory& guest, std::uint64_t first) noexcept {
     ready_.fetch_sub(1, std::memory_order_acq_rel);
     const auto moved =
         move_run(guest.uffd(), guest.pagemap(), guest.at(first), at(slot), kHugePageSize).bytes / kPageSize;
-    bump(guest.counters.resident, moved);
+    guest.count_resident(moved);
     // What did not move goes back to the kernel, never to another guest.
     if (moved < kPagesPerHuge) os::drop_pages(at(slot), kHugePageSize);
     states_[slot].store(kEmpty, std::memory_order_release);

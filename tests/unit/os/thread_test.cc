@@ -8,10 +8,12 @@
 
 #include <atomic>
 #include <cerrno>
+#include <memory>
 #include <string>
 #include <utility>
 
 #include "os/call.h"
+#include "support/eventually.h"
 
 namespace vmm::os {
 namespace {
@@ -129,6 +131,49 @@ TEST(Thread, TheDestructorJoins) {
     ASSERT_TRUE(thread);
   }
   EXPECT_TRUE(ended.load());
+}
+
+TEST(Thread, ADetachedThreadEndsByItselfAndFreesItsBody) {
+  const auto held = std::make_shared<std::atomic<bool>>(false);
+  std::weak_ptr<std::atomic<bool>> body = held;
+  {
+    auto running = Thread::start("on-its-own", [go = held] { go->wait(false); });
+    ASSERT_TRUE(running);
+    running->detach();
+    EXPECT_FALSE(running->joinable());
+    running->detach();  // nothing left
+  }
+  EXPECT_EQ(held.use_count(), 2) << "the thread runs on";
+  *held = true;
+  held->notify_all();
+  EXPECT_TRUE(test::eventually([&] { return held.use_count() == 1; }));
+}
+
+TEST(Thread, AThreadThatHasEndedMayBeDetached) {
+  const auto held = std::make_shared<int>(0);
+  std::atomic<int> tid{0};
+  auto ended = Thread::start("ended", [held, &tid] { tid = ::gettid(); });
+  ASSERT_TRUE(ended);
+  const auto path = "/proc/self/task/" + std::to_string(ended->tid());
+  ASSERT_TRUE(test::eventually([&] { return ::access(path.c_str(), F_OK) != 0; }));
+  ended->detach();
+  EXPECT_EQ(held.use_count(), 1);
+}
+
+TEST(Thread, AThreadMayDetachItself) {
+  Thread self;
+  std::atomic<bool> go{false}, detached{false};
+  auto thread = Thread::start("itself", [&] {
+    go.wait(false);
+    self.detach();
+    detached = true;
+  });
+  ASSERT_TRUE(thread);
+  self = std::move(*thread);
+  go = true;
+  go.notify_all();
+  EXPECT_TRUE(test::eventually([&] { return detached.load(); }));
+  EXPECT_FALSE(self.joinable());
 }
 
 TEST(Thread, AForksChildDoesNotJoinTheParentsThread) {

@@ -14,12 +14,14 @@ constexpr PageState kAll[] = {native, resident, isolated, shared, compressed, sw
 
 TEST(PageState, EveryTransitionIsOneOfTheTable) {
   const std::set<std::pair<PageState, PageState>> allowed = {
-      {native, resident},    {native, empty},       {resident, isolated},  {resident, empty},   {resident, native},
-      {isolated, resident},  {isolated, swapped},   {isolated, empty},     {isolated, shared},  {isolated, compressed},
-      {isolated, ballooned}, {shared, resident},    {shared, empty},       {shared, isolated},  {compressed, resident},
-      {compressed, swapped}, {compressed, empty},   {compressed, lost},    {swapped, resident}, {swapped, empty},
-      {swapped, lost},       {ballooned, resident}, {ballooned, empty},    {empty, resident},   {empty, native},
-      {empty, ballooned},    {lost, empty},
+      {native, resident},      {native, empty},        {native, ballooned},    {resident, isolated},
+      {resident, empty},       {resident, native},     {resident, ballooned},  {isolated, resident},
+      {isolated, swapped},     {isolated, empty},      {isolated, shared},     {isolated, compressed},
+      {isolated, ballooned},   {shared, resident},     {shared, empty},        {shared, isolated},
+      {compressed, resident},  {compressed, swapped},  {compressed, empty},    {compressed, lost},
+      {swapped, resident},     {swapped, empty},       {swapped, lost},        {swapped, ballooned},
+      {ballooned, resident},   {ballooned, empty},     {empty, resident},      {empty, native},
+      {empty, ballooned},      {lost, empty},
   };
   for (const auto from : kAll)
     for (const auto to : kAll)
@@ -40,34 +42,50 @@ TEST(PageState, BytesLeaveOnlyByIsolationAndLossEndsOnlyByDiscard) {
 }
 
 TEST(PageWord, FieldsDoNotDisturbEachOther) {
-  constexpr std::uint64_t kSlots[] = {0, 1, 0x5555555555, (1ULL << 40) - 1};
+  constexpr std::uint64_t kSlots[] = {0, 1, 0x555555555, (1ULL << 36) - 1};
   for (const auto state : kAll)
     for (const auto slot : kSlots)
-      for (const std::uint16_t generation : {std::uint16_t{0}, std::uint16_t{0x8001}, std::uint16_t{0xffff}}) {
-        const auto word = PageWord()
-                              .with_slot(slot)
-                              .with_generation(generation)
-                              .with_pin(true)
-                              .with_lock(true)
-                              .with_writing(true)
-                              .with_state(state);
-        EXPECT_EQ(word.state(), state);
-        EXPECT_EQ(word.slot(), slot);
-        EXPECT_EQ(word.generation(), generation);
-        EXPECT_TRUE(word.pinned() && word.locked() && word.writing() && word.has_slot());
-        const auto bare = word.with_pin(false).with_lock(false).with_writing(false).without_slot();
-        EXPECT_FALSE(bare.pinned() || bare.locked() || bare.writing() || bare.has_slot());
-        EXPECT_EQ(bare.state(), state);
-        EXPECT_EQ(bare.generation(), generation);
-        EXPECT_EQ(bare.slot(), 0u);
-      }
+      for (const auto watch : {Watch::none, Watch::page, Watch::whole})
+        for (const std::uint16_t generation : {std::uint16_t{0}, std::uint16_t{0x8001}, std::uint16_t{0xffff}}) {
+          const auto word = PageWord()
+                                .with_slot(slot)
+                                .with_generation(generation)
+                                .with_pin(true)
+                                .with_lock(true)
+                                .with_writing(true)
+                                .with_watch(watch)
+                                .with_heat(generation & 3)
+                                .with_state(state);
+          EXPECT_EQ(word.heat(), generation & 3);
+          EXPECT_EQ(word.state(), state);
+          EXPECT_EQ(word.slot(), slot);
+          EXPECT_EQ(word.generation(), generation);
+          EXPECT_TRUE(word.pinned() && word.locked() && word.writing() && word.has_slot());
+          EXPECT_EQ(word.watch(), watch);
+          EXPECT_EQ(word.watched(), watch != Watch::none);
+          const auto bare = word.with_pin(false).with_lock(false).with_writing(false).without_slot();
+          EXPECT_FALSE(bare.pinned() || bare.locked() || bare.writing() || bare.has_slot());
+          EXPECT_EQ(bare.state(), state);
+          EXPECT_EQ(bare.generation(), generation);
+          EXPECT_EQ(bare.slot(), 0u);
+          EXPECT_EQ(bare.watch(), watch);
+          EXPECT_EQ(word.with_watch(Watch::none).with_watch(watch).raw(), word.raw());
+        }
+}
+
+// The touch may come after the page has been written, discarded or given up: only with_watch() ends a watch.
+TEST(PageWord, WatchOutlivesChangesOfState) {
+  for (const auto watch : {Watch::page, Watch::whole})
+    for (const auto from : kAll)
+      for (const auto to : kAll)
+        EXPECT_EQ(PageWord().with_state(from).with_watch(watch).with_state(to).without_slot().watch(), watch);
 }
 
 TEST(PageWord, ZeroIsANativePage) {
   constexpr PageWord word;
   EXPECT_EQ(word.raw(), 0u);
   EXPECT_EQ(word.state(), native);
-  EXPECT_FALSE(word.locked() || word.pinned() || word.writing() || word.has_slot());
+  EXPECT_FALSE(word.locked() || word.pinned() || word.writing() || word.has_slot() || word.watched());
 }
 
 }  // namespace

@@ -105,5 +105,36 @@ TEST(PageTableDeathTest, UnlockingWhatIsNotLockedEndsTheProcess) {
   EXPECT_DEATH(table.unlock(0, PageWord()), "locked");
 }
 
+TEST(PageTable, ATouchEndsTheWatchOfItsPageOrOfItsHugePage) {
+  auto table = make(3 * 512 + 100);
+  const auto watch = [&](std::uint64_t first, std::uint64_t end, Watch w) {
+    for (auto page = first; page < end; ++page) table.unlock(page, table.try_lock(page)->with_watch(w));
+  };
+  const auto watched = [&] {
+    std::uint64_t count = 0;
+    for (std::uint64_t page = 0; page < table.pages(); ++page) count += table.load(page).watched() ? 1 : 0;
+    return count;
+  };
+  const auto touch = [&](std::uint64_t page) {
+    const auto word = table.try_lock(page);
+    table.unlock(page, table.unwatch(page, *word));
+  };
+  watch(0, 10, Watch::page);
+  watch(512, 1024, Watch::whole);
+  watch(1024, 1536, Watch::whole);
+  touch(3);
+  EXPECT_EQ(watched(), 9u + 1024);
+  EXPECT_FALSE(table.load(3).watched());
+  touch(700);
+  EXPECT_EQ(watched(), 9u + 512) << "all of its huge page, and no other";
+  // What somebody else has locked keeps its watch, and who has it locked finds its word unchanged.
+  const auto held = table.try_lock(1100);
+  touch(1024);
+  EXPECT_EQ(watched(), 9u + 1);
+  table.unlock(1100, *held);
+  EXPECT_TRUE(table.load(1100).watched());
+  for (std::uint64_t page = 0; page < table.pages(); ++page) EXPECT_FALSE(table.load(page).locked()) << page;
+}
+
 }  // namespace
 }  // namespace vmm::region
