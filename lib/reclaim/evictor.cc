@@ -4,11 +4,11 @@
 #include <array>
 
 #include "base/error.h"
+#include "reclaim/take_pages.h"
 #include "region/isolator.h"
 
 namespace vmm::reclaim {
 
-using region::bump;
 using region::Notice;
 using region::PageState;
 using region::PageWord;
@@ -17,6 +17,10 @@ namespace {
 
 constexpr std::uint64_t kRun = region::GuestMemory::kRunPages;
 constexpr std::uint64_t kChunk = region::kMostTaken;  // a huge page
+
+bool all_huge(const std::uint8_t* bits, std::uint64_t count) noexcept {
+  return std::all_of(bits, bits + count, [](auto b) { return (b & os::kHuge) != 0; });
+}
 
 }  // namespace
 
@@ -34,14 +38,18 @@ std::uint64_t Evictor::park(std::uint64_t pages, std::uint64_t looks, base::Nano
     const bool chunk_begins = first % kChunk == 0 && first + kChunk <= guest_.pages();
     bool known = first >= known_from && first + count <= known_to;
     if (!known || chunk_begins) {
-      const auto seen = std::min(kChunk - first % kChunk, guest_.pages() - first);
+      // As much as is wanted, and all of a chunk where it may be a huge page.
+      const auto wanted = std::max(kRun, (std::min(pages, most) - parked + kRun - 1) / kRun * kRun);
+      auto seen = std::min({wanted, kChunk - first % kChunk, guest_.pages() - first});
       known = guest_.pagemap().bits(guest_.at(first), seen, bits.data()) == 0;
+      if (known && chunk_begins && most - parked >= kChunk && all_huge(bits.data(), seen)) {
+        if (seen < kChunk) known = guest_.pagemap().bits(guest_.at(first), kChunk, bits.data()) == 0;
+        seen = kChunk;
+        if (known && all_huge(bits.data(), kChunk)) count = kChunk;
+      }
       known_from = first;
       known_to = known ? first + seen : first;
     }
-    if (known && chunk_begins && std::all_of(bits.begin(), bits.end(), [](auto b) { return (b & os::kHuge) != 0; }) &&
-        most - parked >= kChunk)
-      count = kChunk;
     hand_ = first + count >= guest_.pages() ? 0 : first + count;
     const auto runs_here = (count + kRun - 1) / kRun;
     looks -= std::min(looks, runs_here);
@@ -51,13 +59,15 @@ std::uint64_t Evictor::park(std::uint64_t pages, std::uint64_t looks, base::Nano
       heat = std::max(heat, guest_.heat(r));
       guest_.cool(r);
     }
-    if (heat == 0) parked += park_range(first, count, bits.data() + (first - known_from), most - parked, now);
+    // Small pages have a heat of their own: hot ones lie among cold ones.
+    if (heat > 0 && count == kChunk) continue;
+    parked += park_range(first, count, bits.data() + (first - known_from), most - parked, now);
   }
   return parked;
 }
 
-void Evictor::find_stranded(base::Nanos now) {
-  if (!SwapStore::of(guest_).stranded || !SwapStore::of(guest_).writable(now)) return;
+bool Evictor::find_stranded(base::Nanos now) {
+  if (!SwapStore::of(guest_).stranded || !SwapStore::of(guest_).writable(now)) return false;
   std::deque<Parked> parked;
   std::uint64_t pages = 0;
   for (std::uint64_t first = 0; first < guest_.pages(); first += kRun) {
@@ -65,6 +75,7 @@ void Evictor::find_stranded(base::Nanos now) {
     std::uint32_t waiting = 0;
     for (std::uint32_t i = 0; i < count; ++i) {
       const auto word = guest_.table.load(first + i);
+      if (word.watched()) continue;  // the sampler knows whose it is: it may be reserved memory
       waiting += word.state() == PageState::isolated && !word.writing() ? 1 : 0;
     }
     if (waiting == 0) continue;
@@ -74,6 +85,7 @@ void Evictor::find_stranded(base::Nanos now) {
   parked_.swap(parked);
   parked_pages_ = pages;
   SwapStore::of(guest_).stranded = false;
+  return true;
 }
 
 std::uint64_t Evictor::park_range(std::uint64_t first, std::uint64_t count, const std::uint8_t* bits,
@@ -101,10 +113,13 @@ std::uint64_t Evictor::take(std::uint64_t first, std::uint64_t count, const std:
   for (std::uint64_t i = 0; i < count && taken_pages < most;) {
     // Neighbours that are here, ours to move, and unlocked.
     auto end = i;
+    bool warm = false;
     for (; end < count && end - i < most - taken_pages && (bits[end] & (os::kPresent | os::kSwapped)) != 0; ++end) {
-      const auto word = table.try_lock(first + end);
+      auto word = table.try_lock(first + end);
       if (!word) break;
-      if (!movable(*word)) {
+      warm = word->heat() > 0 && count != kChunk;  // a huge page leaves whole
+      if (warm) word = word->with_heat(static_cast<std::uint8_t>(word->heat() - 1));
+      if (warm || !movable(*word)) {
         table.unlock(first + end, *word);
         break;
       }
@@ -115,47 +130,33 @@ std::uint64_t Evictor::take(std::uint64_t first, std::uint64_t count, const std:
       ++i;
       continue;
     }
-    region::TakenSet taken;
-    const int error = guest_.isolator().take(guest_, first + i, end - i, taken);
-    // What the kernel had swapped out moved as it was. The worker reads it back, so that no fault thread has to.
-    for (auto k = i; k < end; ++k)
-      if (taken[k - i] && (bits[k] & os::kSwapped) != 0)
-        static_cast<void>(*const_cast<const volatile std::byte*>(guest_.staged(first + k)));
-    // Before the words say so: a fault thread may rescue them at once.
-    bump(guest_.counters.staging, taken.count());
-    taken_pages += taken.count();
-    for (auto k = i; k < end; ++k) {
-      if (!taken[k - i]) {
-        table.unlock(first + k, words[k]);
-        continue;
-      }
-      auto word = words[k].with_state(PageState::isolated);
-      if (word.has_slot() && (bits[k] & os::kWritten) != 0) {
-        // Written since it was read back: the slot is stale.
-        SwapStore::of(guest_).slots.free(word.slot(), 1);
-        word = word.without_slot();
-      }
-      table.unlock(first + k, word);
-    }
-    table.released();
+    const auto [taken, error] = take_pages(guest_, first + i, end - i, bits + i, words.data() + i);
+    taken_pages += taken;
     if (error != 0 && !base::may_pass(error) && !refused_) {
       refused_ = true;
       notices_.push({Notice::kNotReclaimable, error, guest_.id(), first + i});
     }
     if (error != 0) break;
-    i = end;
+    i = end + (warm ? 1 : 0);  // which has been visited
   }
   return taken_pages;
 }
 
-std::uint64_t Evictor::write(std::uint64_t pages, base::Nanos until, base::Nanos now, SwapOut& out) {
+void Evictor::adopt(std::uint64_t first, std::uint32_t count, std::uint32_t parked, base::Nanos since) {
+  const auto later = [](base::Nanos t, const Parked& p) { return t < p.since; };
+  parked_.insert(std::upper_bound(parked_.begin(), parked_.end(), since, later), {first, count, parked, since});
+  parked_pages_ += parked;
+}
+
+std::uint64_t Evictor::write(std::uint64_t pages, base::Nanos until, base::Nanos now, SwapOut& out,
+                             policy::ReclaimReason reason) {
   if (!SwapStore::of(guest_).writable(now)) return 0;
   std::uint64_t handed = 0;
   while (!parked_.empty() && handed < pages && parked_.front().since <= until) {
     const auto run = parked_.front();
     parked_.pop_front();
     parked_pages_ -= run.taken;
-    handed += out.write(guest_, run.first, run.count, now);
+    handed += out.write(guest_, run.first, run.count, now, reason);
   }
   out.flush();
   return handed;

@@ -1,6 +1,6 @@
-// Evictor: chooses which pages of one guest leave memory: a clock over runs of 64 pages (huge pages as a whole)
-// with second chance. A cool run is parked in staging; what is touched there during its grace period is rescued
-// without I/O and made warm; the rest is handed to SwapOut.
+// Evictor: chooses which pages of one guest leave memory: a clock with second chance, over small pages in runs of 64, and
+// over huge pages as a whole. Cool pages are parked in staging; what is touched there during its grace period is rescued
+// without I/O and made warm, as is what is read back; the rest is handed to SwapOut.
 // Thread-safety: one worker thread.
 #pragma once
 
@@ -24,11 +24,17 @@ class Evictor {
   // than one round of the clock, or at `looks` runs. Returns how many were parked.
   std::uint64_t park(std::uint64_t pages, std::uint64_t looks, base::Nanos now, std::uint64_t most = ~std::uint64_t{0});
 
-  // Where pages stayed in staging after their write, the list of what is parked is made anew. Cheap where none did.
-  void find_stranded(base::Nanos now);
+  // Where pages stayed in staging after their write, the list of what is parked is made anew, without what is watched:
+  // true then, and Sampler::hand_on_again() is to follow. Cheap where none did.
+  bool find_stranded(base::Nanos now);
+
+  // Pages of [first, first + count), `parked` of them, that somebody else has parked at `since`: they are written when
+  // their time comes, as if they had been parked here. To be in the list twice does no harm.
+  void adopt(std::uint64_t first, std::uint32_t count, std::uint32_t parked, base::Nanos since);
 
   // Hands runs parked before `until` to `out`, oldest first, about `pages` of them. Returns how many pages.
-  std::uint64_t write(std::uint64_t pages, base::Nanos until, base::Nanos now, SwapOut& out);
+  std::uint64_t write(std::uint64_t pages, base::Nanos until, base::Nanos now, SwapOut& out,
+                      policy::ReclaimReason reason = policy::ReclaimReason::asked);
 
   // Pages that were parked and not yet handed on; rescued ones may still be counted.
   std::uint64_t parked() const noexcept { return parked_pages_; }

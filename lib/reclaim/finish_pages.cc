@@ -41,7 +41,8 @@ PageWord after(SwapStore& store, PageWord word, PageEnd end, std::uint64_t slot)
 
 }  // namespace
 
-void finish_pages(GuestMemory& guest, std::uint64_t first, std::uint32_t count, const PageEnds& ends) {
+void finish_pages(GuestMemory& guest, std::uint64_t first, std::uint32_t count, const PageEnds& ends,
+                  policy::ReclaimReason reason) {
   auto& table = guest.table;
   auto& store = SwapStore::of(guest);
   Words words;
@@ -87,6 +88,7 @@ void finish_pages(GuestMemory& guest, std::uint64_t first, std::uint32_t count, 
     from = to;
   }
   bump(guest.counters.freed, left);
+  bump(guest.counters.freed_for[static_cast<std::size_t>(reason)], left);
   bump(guest.counters.swapped, swapped);
   bump(guest.counters.swapped_out, swapped);
   for (std::uint32_t i = 0; i < count; ++i) table.unlock(first + i, words[i]);

@@ -25,7 +25,8 @@ struct PageEnds {
   std::array<std::uint64_t, region::kMostTaken> slot;  // where end == written
 };
 
-// [first, first + count) are writing; count <= kMostTaken.
-void finish_pages(region::GuestMemory& guest, std::uint64_t first, std::uint32_t count, const PageEnds& ends);
+// [first, first + count) are writing; count <= kMostTaken. `reason`: what for; counted.
+void finish_pages(region::GuestMemory& guest, std::uint64_t first, std::uint32_t count, const PageEnds& ends,
+                  policy::ReclaimReason reason);
 
 }  // namespace vmm::reclaim

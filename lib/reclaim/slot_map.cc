@@ -29,27 +29,31 @@ constexpr std::uint64_t words_for(std::uint64_t count) noexcept { return (count 
 
 }  // namespace
 
-Result<SlotMap> SlotMap::create(std::uint64_t slots) {
-  const std::uint64_t words = slots + words_for(slots) + words_for(words_for(slots));
-  if (words == 0) return SlotMap(os::Mapping(), 0);
+Result<SlotMap> SlotMap::create(std::uint64_t slots, std::uint64_t capacity) {
+  capacity = std::max(slots, capacity);
+  const std::uint64_t words = capacity + words_for(capacity) + words_for(words_for(capacity));
+  if (words == 0) return SlotMap(os::Mapping(), 0, 0);
   auto mapping = os::Mapping::anonymous(words * sizeof(std::uint64_t));
   if (!mapping) return tl::unexpected<Error>(std::move(mapping.error()));
-  return SlotMap(std::move(*mapping), slots);
+  return SlotMap(std::move(*mapping), slots, capacity);
 }
 
-SlotMap::SlotMap(os::Mapping mapping, std::uint64_t slots) noexcept
+SlotMap::SlotMap(os::Mapping mapping, std::uint64_t slots, std::uint64_t capacity) noexcept
     : slots_(slots),
+      capacity_(capacity),
       mapping_(std::move(mapping)),
       checksums_(reinterpret_cast<std::uint64_t*>(mapping_.data())),
-      used_(checksums_ + slots),
-      full_(used_ + words_for(slots)) {
-  // What lies past the end is used for ever, so no search finds it.
-  if (slots % kBits != 0) used_[slots / kBits] = bits(slots % kBits, kBits);
+      used_(checksums_ + capacity),
+      full_(used_ + words_for(capacity)) {
+  // What lies past the end is used for ever, or until it grows, so no search finds it.
+  if (capacity % kBits != 0) used_[capacity / kBits] = bits(capacity % kBits, kBits);
   if (words() % kBits != 0) full_[words() / kBits] = bits(words() % kBits, kBits);
+  mark_locked(slots, capacity - slots, true);
 }
 
 SlotMap::SlotMap(SlotMap&& other) noexcept VMM_NO_THREAD_SAFETY_ANALYSIS
-    : slots_(std::exchange(other.slots_, 0)),
+    : slots_(other.slots_.exchange(0)),
+      capacity_(std::exchange(other.capacity_, 0)),
       mapping_(std::move(other.mapping_)),
       checksums_(std::exchange(other.checksums_, nullptr)),
       used_(std::exchange(other.used_, nullptr)),
@@ -57,12 +61,22 @@ SlotMap::SlotMap(SlotMap&& other) noexcept VMM_NO_THREAD_SAFETY_ANALYSIS
       in_use_(other.in_use_.exchange(0)),
       cursor_(std::exchange(other.cursor_, 0)) {}
 
+void SlotMap::grow(std::uint64_t slots) {
+  base::MutexLock lock(mutex_);
+  const auto had = this->slots();
+  VMM_CHECK(slots <= capacity_);
+  if (slots <= had) return;
+  mark_locked(had, slots - had, false);
+  slots_.store(slots, std::memory_order_release);
+}
+
 SlotRun SlotMap::allocate(std::uint64_t preferred, std::uint32_t want) {
   if (want == 0) return {};
   base::MutexLock lock(mutex_);
-  if (in_use() == slots_) return {};
+  const auto all = slots();
+  if (in_use() == all) return {};
   const SlotRun run =
-      preferred < slots_ && !used_locked(preferred) ? run_at_locked(preferred, want) : search_locked(want);
+      preferred < all && !used_locked(preferred) ? run_at_locked(preferred, want) : search_locked(want);
   mark_locked(run.first, run.count, true);
   cursor_ = run.first + run.count;
   in_use_.fetch_add(run.count, std::memory_order_relaxed);
@@ -71,26 +85,26 @@ SlotRun SlotMap::allocate(std::uint64_t preferred, std::uint32_t want) {
 
 void SlotMap::free(std::uint64_t first, std::uint64_t count) {
   if (count == 0) return;
-  VMM_CHECK(count <= slots_ && first <= slots_ - count);
+  VMM_CHECK(count <= slots() && first <= slots() - count);
   base::MutexLock lock(mutex_);
   mark_locked(first, count, false);
   in_use_.fetch_sub(count, std::memory_order_relaxed);
 }
 
 void SlotMap::set_checksum(std::uint64_t slot, std::uint64_t sum) noexcept {
-  VMM_CHECK(slot < slots_);
+  VMM_CHECK(slot < slots());
   std::atomic_ref(checksums_[slot]).store(sum, std::memory_order_release);
 }
 
 std::uint64_t SlotMap::checksum(std::uint64_t slot) const noexcept {
-  VMM_CHECK(slot < slots_);
+  VMM_CHECK(slot < slots());
   return std::atomic_ref(checksums_[slot]).load(std::memory_order_acquire);
 }
 
 bool SlotMap::used_locked(std::uint64_t slot) const noexcept { return (used_[slot / kBits] >> slot % kBits & 1) != 0; }
 
 std::uint64_t SlotMap::next_free_locked(std::uint64_t from) const noexcept {
-  if (from >= slots_) return slots_;
+  if (from >= capacity_) return capacity_;
   std::uint64_t word = from / kBits;
   if (const auto found = ~used_[word] & (kAll << from % kBits); found != 0) return word * kBits + lowest(found);
   ++word;
@@ -101,11 +115,11 @@ std::uint64_t SlotMap::next_free_locked(std::uint64_t from) const noexcept {
     const std::uint64_t hit = group * kBits + lowest(found);
     return hit * kBits + lowest(~used_[hit]);
   }
-  return slots_;
+  return capacity_;
 }
 
 SlotRun SlotMap::run_at_locked(std::uint64_t first, std::uint32_t want) const noexcept {
-  const std::uint64_t limit = std::min(slots_, first + want);
+  const std::uint64_t limit = std::min(capacity_, first + want);
   std::uint64_t end = first;
   while (end < limit) {
     const auto taken = used_[end / kBits] >> end % kBits;
@@ -123,11 +137,11 @@ SlotRun SlotMap::search_locked(std::uint32_t want) const noexcept {
   bool from_start = false;
   std::uint64_t first = next_free_locked(cursor_);
   for (int looked = 0; looked < kRunsLookedAt; ++looked) {
-    if (first == slots_ && !from_start) {
+    if (first == capacity_ && !from_start) {
       from_start = true;
       first = next_free_locked(0);
     }
-    if (first == slots_ || (from_start && first >= cursor_)) break;
+    if (first == capacity_ || (from_start && first >= cursor_)) break;
     const SlotRun run = run_at_locked(first, want);
     if (run.count > longest.count) longest = run;
     if (longest.count == want) break;

@@ -23,9 +23,12 @@ struct SlotRun {
 
 class SlotMap {
  public:
-  // All slots free. slots == 0 is a map that is always full.
+  // All slots free. slots == 0 is a map that is always full. It can grow to `capacity` slots (0: it cannot grow).
   // Errors: any errno of mmap.
-  static Result<SlotMap> create(std::uint64_t slots);
+  static Result<SlotMap> create(std::uint64_t slots, std::uint64_t capacity = 0);
+
+  // More slots, free ones, up to its capacity. Nothing if it has as many.
+  void grow(std::uint64_t slots) VMM_EXCLUDES(mutex_);
 
   // Moved only while no other thread uses either of the two; the moved-from map has no slots.
   SlotMap(SlotMap&& other) noexcept VMM_NO_THREAD_SAFETY_ANALYSIS;
@@ -41,7 +44,7 @@ class SlotMap {
   // Gives slots back. A slot that is free or out of range is a broken invariant.
   void free(std::uint64_t first, std::uint64_t count) VMM_EXCLUDES(mutex_);
 
-  std::uint64_t slots() const noexcept { return slots_; }
+  std::uint64_t slots() const noexcept { return slots_.load(std::memory_order_acquire); }
   std::uint64_t in_use() const noexcept { return in_use_.load(std::memory_order_relaxed); }
 
   // REQUIRES: slot < slots(). Set it before the page's word names the slot; a thread that read that word
@@ -50,10 +53,10 @@ class SlotMap {
   std::uint64_t checksum(std::uint64_t slot) const noexcept;
 
  private:
-  SlotMap(os::Mapping mapping, std::uint64_t slots) noexcept;
+  SlotMap(os::Mapping mapping, std::uint64_t slots, std::uint64_t capacity) noexcept;
 
   bool used_locked(std::uint64_t slot) const noexcept VMM_REQUIRES(mutex_);
-  // First free slot at or after `from`; slots_ if there is none.
+  // First free slot at or after `from`; capacity_ if there is none.
   std::uint64_t next_free_locked(std::uint64_t from) const noexcept VMM_REQUIRES(mutex_);
   // The free run that begins at the free slot `first`, cut to `want`.
   SlotRun run_at_locked(std::uint64_t first, std::uint32_t want) const noexcept VMM_REQUIRES(mutex_);
@@ -61,9 +64,10 @@ class SlotMap {
   // Changes slots that are all in the other state.
   void mark_locked(std::uint64_t first, std::uint64_t count, bool used) noexcept VMM_REQUIRES(mutex_);
 
-  std::uint64_t words() const noexcept { return (slots_ + 63) / 64; }
+  std::uint64_t words() const noexcept { return (capacity_ + 63) / 64; }
 
-  std::uint64_t slots_;                            // constant
+  std::atomic<std::uint64_t> slots_;               // grows under mutex_
+  std::uint64_t capacity_;                         // constant
   os::Mapping mapping_;                            // holds the three arrays below
   std::uint64_t* checksums_;                       // constant pointer; atomic access only
   std::uint64_t* used_ VMM_PT_GUARDED_BY(mutex_);  // a bit a slot: used, or past the end

@@ -85,18 +85,20 @@ void SwapIn::read_ahead(GuestMemory& guest, std::uint64_t from, std::uint64_t to
   collect();
   while (from < to) {
     const auto glimpse = guest.table.load(from);
-    if (glimpse.state() != PageState::swapped || glimpse.locked()) {
+    if (glimpse.state() != PageState::swapped || glimpse.locked() || glimpse.watched()) {
       ++from;
       continue;
     }
-    if (unused_large() <= kForDemand || credit_.free() < options_.low_free_pages) return;
+    if (unused_large() <= kForDemand) return;
+    if (credit_.free() < credit_.marks().read_ahead.load(std::memory_order_relaxed)) return;
     const auto word = guest.table.try_lock(from);
     if (!word) {
       ++from;
       continue;
     }
     const auto most = static_cast<std::uint32_t>(std::min<std::uint64_t>(pages, to - from));
-    if (word->state() != PageState::swapped || begin(guest, from, most, {}, Why::ahead) != Outcome::reading) {
+    const bool fits = word->state() == PageState::swapped && !word->watched();
+    if (!fits || begin(guest, from, most, {}, Why::ahead) != Outcome::reading) {
       guest.table.unlock(from, *word);
       return;
     }
@@ -107,7 +109,7 @@ void SwapIn::read_ahead(GuestMemory& guest, std::uint64_t from, std::uint64_t to
 bool SwapIn::pump(GuestMemory& guest, std::uint64_t& next, std::uint64_t end) noexcept {
   end = std::min(end, guest.pages());
   // What is brought back unasked may not push others out.
-  const auto keep = 2 * options_.low_free_pages + options_.batch_pages;
+  const auto keep = 2 * credit_.marks().read_ahead.load(std::memory_order_relaxed) + options_.batch_pages;
   for (; next < end; ++next) {
     const auto glimpse = guest.table.load(next);
     if (glimpse.state() != PageState::swapped || glimpse.locked()) continue;
@@ -151,8 +153,9 @@ Outcome SwapIn::begin(GuestMemory& guest, std::uint64_t first, std::uint32_t mos
   auto& table = guest.table;
   const auto slot = table.load(first).slot();
   std::uint32_t count = 1;
+  // A touch of a watched page has to be a fault; what is asked for by name counts as used.
   const auto fits = [&](region::PageWord w) {
-    return w.state() == PageState::swapped && w.slot() == slot + count;
+    return w.state() == PageState::swapped && w.slot() == slot + count && (!w.watched() || why == Why::prefetch);
   };
   while (count < most && first + count < guest.pages() && fits(table.load(first + count))) {
     const auto word = table.try_lock(first + count);
@@ -335,8 +338,12 @@ void SwapIn::place(const Read& read, const std::byte* bytes, std::uint32_t from,
     if (p.error == EEXIST && guest.remove_marker(page + done) == region::Marker::removed) continue;
     break;
   }
-  for (auto i = from; i < done; ++i)
-    guest.table.unlock(page + i, guest.table.load(page + i).with_state(PageState::resident));
+  for (auto i = from; i < done; ++i) {
+    const auto word = guest.table.load(page + i).with_state(PageState::resident);
+    // What is asked for by name counts as used.
+    const bool touched = read.why == Why::prefetch || (read.why == Why::demand && i == 0);
+    guest.table.unlock(page + i, word.with_watch(region::Watch::none).with_heat(touched ? 1 : 0));
+  }
   bump(guest.counters.swapped_in, done - from);
   drop(guest.counters.swapped, done - from);
   guest.warm(page + from, 1);

@@ -27,7 +27,6 @@ struct SwapInOptions {
   int node = 0;
   SwapIo io = SwapIo::automatic;
   std::uint32_t batch_pages = 64;     // most pages a read
-  std::uint64_t low_free_pages = 0;   // below this, nothing is read ahead
 };
 
 class SwapIn final : public region::PageSource {

@@ -39,7 +39,8 @@ Result<std::unique_ptr<SwapOut>> SwapOut::create(const SwapOutOptions& options, 
   return s;
 }
 
-std::uint64_t SwapOut::write(GuestMemory& guest, std::uint64_t first, std::uint64_t count, base::Nanos now) {
+std::uint64_t SwapOut::write(GuestMemory& guest, std::uint64_t first, std::uint64_t count, base::Nanos now,
+                             policy::ReclaimReason reason) {
   // What was taken as a huge page leaves as one.
   const auto most = count == kMostTaken && first % kMostTaken == 0 ? kMostTaken : kRun;
   std::uint64_t begun = 0;
@@ -48,7 +49,11 @@ std::uint64_t SwapOut::write(GuestMemory& guest, std::uint64_t first, std::uint6
     std::uint32_t length = 0;
     while (length < most && page + length < first + count) {
       const auto word = guest.table.try_lock(page + length);
-      if (!word) break;
+      if (!word) {
+        // Somebody works on it: should it stay in staging, it is to be found again.
+        SwapStore::of(guest).stranded = true;
+        break;
+      }
       const bool ours = word->state() == PageState::isolated && !word->writing();
       guest.table.unlock(page + length, ours ? word->with_writing(true) : *word);
       if (!ours) break;
@@ -59,7 +64,7 @@ std::uint64_t SwapOut::write(GuestMemory& guest, std::uint64_t first, std::uint6
       ++page;
       continue;
     }
-    begun += write_batch(guest, page, length, now);
+    begun += write_batch(guest, page, length, now, reason);
     page += length;
   }
   return begun;
@@ -83,12 +88,14 @@ PageEnd SwapOut::classify(const GuestMemory& guest, std::uint64_t page) const {
 }
 
 // Returns how many pages it dealt with or began to write; the others go back into the guest.
-std::uint32_t SwapOut::write_batch(GuestMemory& guest, std::uint64_t first, std::uint32_t count, base::Nanos now) {
+std::uint32_t SwapOut::write_batch(GuestMemory& guest, std::uint64_t first, std::uint32_t count, base::Nanos now,
+                                   policy::ReclaimReason reason) {
   Batch& batch = unused_batch();
   batch.guest = &guest;
   batch.first = first;
   batch.count = count;
   batch.writes = 1;
+  batch.reason = reason;
   in_flight_pages_ += count;
   auto& end = batch.ends.end;
   for (std::uint32_t i = 0; i < count; ++i) end[i] = classify(guest, first + i);
@@ -215,7 +222,7 @@ bool SwapOut::finish_ended(std::size_t most) {
   for (std::size_t i = 0; i < count; ++i) {
     Batch& batch = *ended_[i];
     in_flight_pages_ -= batch.count;
-    finish_pages(*batch.guest, batch.first, batch.count, batch.ends);
+    finish_pages(*batch.guest, batch.first, batch.count, batch.ends, batch.reason);
     batch.guest = nullptr;
   }
   ended_.erase(ended_.begin(), ended_.begin() + static_cast<std::ptrdiff_t>(count));

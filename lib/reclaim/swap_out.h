@@ -35,8 +35,9 @@ class SwapOut {
 
   // Begins to write those pages of [first, first + count) that are isolated and not being written; flush() hands the
   // last of them to the kernel. Waits only while the most writes are in flight. Returns how many pages it dealt with at
-  // once or began to write, not those that went back into the guest for lack of slots.
-  std::uint64_t write(region::GuestMemory& guest, std::uint64_t first, std::uint64_t count, base::Nanos now);
+  // once or began to write, not those that went back into the guest for lack of slots. `reason` is counted.
+  std::uint64_t write(region::GuestMemory& guest, std::uint64_t first, std::uint64_t count, base::Nanos now,
+                      policy::ReclaimReason reason = policy::ReclaimReason::asked);
   void flush() noexcept;
   // Ends the writes that have completed; with `wait`, all of them.
   void finish(bool wait, base::Nanos now);
@@ -52,6 +53,7 @@ class SwapOut {
     std::uint64_t first = 0;
     std::uint32_t count = 0;
     std::uint32_t writes = 0;  // in flight, and one while they are begun
+    policy::ReclaimReason reason = policy::ReclaimReason::asked;
     PageEnds ends;
   };
   // One request to the file; its index is the request's tag.
@@ -64,7 +66,8 @@ class SwapOut {
   };
 
   SwapOut(const SwapOutOptions& options, region::Notices& notices) : options_(options), notices_(notices) {}
-  std::uint32_t write_batch(region::GuestMemory& guest, std::uint64_t first, std::uint32_t count, base::Nanos now);
+  std::uint32_t write_batch(region::GuestMemory& guest, std::uint64_t first, std::uint32_t count, base::Nanos now,
+                            policy::ReclaimReason reason);
   PageEnd classify(const region::GuestMemory& guest, std::uint64_t page) const;
   std::uint32_t begin_write(Batch& batch, std::uint32_t first, std::uint32_t count, base::Nanos now);
   Batch& unused_batch();

@@ -1,5 +1,5 @@
 // SwapStore: one guest's swap file with its slots, and whether it can be written at present.
-// Thread-safety: file and secret are immutable; slots is thread-safe; the failure state is atomic.
+// Thread-safety: the secret is immutable; slots is thread-safe, file as it says; the failure state is atomic.
 #pragma once
 
 #include <atomic>
@@ -17,12 +17,21 @@ namespace vmm::reclaim {
 class SwapStore final : public region::BackingStore {
  public:
   // Errors: those of SwapFile and SlotMap.
-  static Result<std::unique_ptr<SwapStore>> create(const SwapFileOptions& options, std::uint64_t secret) {
+  // It can grow to `most` bytes (0: it cannot).
+  static Result<std::unique_ptr<SwapStore>> create(const SwapFileOptions& options, std::uint64_t secret,
+                                                   std::uint64_t most = 0) {
     auto file = SwapFile::create(options);
     if (!file) return tl::unexpected(file.error());
-    auto slots = SlotMap::create(options.bytes / kPageSize);
+    auto slots = SlotMap::create(options.bytes / kPageSize, most / kPageSize);
     if (!slots) return tl::unexpected(slots.error());
     return std::unique_ptr<SwapStore>(new SwapStore(std::move(*file), std::move(*slots), secret));
+  }
+
+  // Makes room for `bytes`. By one thread at a time. Errors: those of SwapFile; on error it is as it was.
+  Result<void> grow(const SwapFileOptions& options) {
+    if (auto r = file.grow(options); !r) return r;
+    slots.grow(options.bytes / kPageSize);
+    return {};
   }
 
   static SwapStore& of(const region::GuestMemory& guest) noexcept { return static_cast<SwapStore&>(*guest.backing); }
@@ -36,7 +45,7 @@ class SwapStore final : public region::BackingStore {
 
   std::uint64_t metadata_bytes() const noexcept { return slots.slots() * 8 + slots.slots() / 8; }
 
-  const SwapFile file;
+  SwapFile file;
   SlotMap slots;
   const std::uint64_t secret;
   // The worker's.

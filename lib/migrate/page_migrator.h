@@ -1,0 +1,45 @@
+// PageMigrator: moves the pages of a guest that are not on its home node there, a slice at a time.
+//
+// One pass looks at every page that is in place; what is in staging, in the swap file or untouched comes to the home by
+// itself when it is next touched. The page is moved by the kernel under the guest's hands: its threads go on, one that
+// touches a page just then waits for it. Pages that a Pin covers or a device holds stay, and are counted; another pass
+// may try them again.
+// Thread-safety: one thread, the worker of the guest's home node, which is also who takes pages out of their place.
+#pragma once
+
+#include <cstdint>
+
+#include "region/guest_memory.h"
+
+namespace vmm::migrate {
+
+// Pages.
+struct MigrationSlice {
+  std::uint64_t looked = 0;
+  std::uint64_t moved = 0;      // seen on the node after the move
+  std::uint64_t pinned = 0;     // stayed: a Pin covers it, or somebody else refers to it just now
+  std::uint64_t no_memory = 0;  // stayed: the node is full
+  std::uint64_t refused = 0;    // stayed: for another reason
+  bool ended = false;           // the pass has come to the end of the guest
+};
+
+class PageMigrator {
+ public:
+  explicit PageMigrator(region::GuestMemory& guest) noexcept : guest_(guest) {}
+
+  // The next slice begins a pass: to `node`, from the guest's first page on.
+  void begin(int node) noexcept;
+  bool under_way() const noexcept { return under_way_; }
+
+  // Looks at up to a huge page's worth of pages, and moves at most `most` of them, or a huge page, which moves whole.
+  // What finds the node full is looked at again by the next slice. Nothing when no pass is under way.
+  MigrationSlice step(std::uint64_t most) noexcept;
+
+ private:
+  region::GuestMemory& guest_;
+  std::uint64_t next_ = 0;  // page
+  int node_ = -1;
+  bool under_way_ = false;
+};
+
+}  // namespace vmm::migrate
