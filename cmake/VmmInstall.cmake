@@ -1,4 +1,5 @@
-# cmake --install: headers, libvmm.so, libvmm.a, the package libvmm and libvmm.pc.
+# cmake --install: headers, libvmm.so, libvmm.a, libvmm_heap.so, libvmm_heap.a, the package libvmm, libvmm.pc and
+# libvmm-heap.pc.
 
 include(CMakePackageConfigHelpers)
 
@@ -7,8 +8,8 @@ set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/libvmm")
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/vmm" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
         FILES_MATCHING PATTERN "*.h")
 # Two export sets with one target name: the package loads the one the consumer asks for.
-install(TARGETS vmm EXPORT libvmm-shared-targets LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
-install(TARGETS vmm_static EXPORT libvmm-static-targets ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+install(TARGETS vmm vmm_heap EXPORT libvmm-shared-targets LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+install(TARGETS vmm_static vmm_heap_static EXPORT libvmm-static-targets ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
 foreach(kind shared static)
   install(EXPORT libvmm-${kind}-targets NAMESPACE libvmm:: DESTINATION "${package_dir}")
 endforeach()
@@ -23,5 +24,7 @@ install(FILES "${PROJECT_BINARY_DIR}/libvmm-config.cmake" "${PROJECT_BINARY_DIR}
 # Paths relative to the file itself, so that the installed tree can be moved.
 file(RELATIVE_PATH pc_prefix "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
 string(REGEX REPLACE "/$" "" pc_prefix "${pc_prefix}")
-configure_file("${PROJECT_SOURCE_DIR}/cmake/libvmm.pc.in" "${PROJECT_BINARY_DIR}/libvmm.pc" @ONLY)
-install(FILES "${PROJECT_BINARY_DIR}/libvmm.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+foreach(name libvmm libvmm-heap)
+  configure_file("${PROJECT_SOURCE_DIR}/cmake/${name}.pc.in" "${PROJECT_BINARY_DIR}/${name}.pc" @ONLY)
+  install(FILES "${PROJECT_BINARY_DIR}/${name}.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+endforeach()

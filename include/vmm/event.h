@@ -15,7 +15,11 @@ enum class EventKind {
   guest_destroyed,
   guest_managed,      // the guest is registered with userfaultfd from now on
   guest_native,       // the guest runs natively again
-  reclaimed,          // `bytes` left memory
+  reclaimed,          // `bytes` left memory; `mechanism` and `reason` say how and why
+  state_changed,      // the host's memory state; `bytes` are free
+  guest_stopped,      // in state low: the guest is above its target, its next fault waits
+  stop_ended,         // a stopped guest goes on because stop_timeout has passed, though the state is low still
+  balloon_distrusted, // the balloon driver hangs, throws, or frees nothing: it is not asked for a while
   memory_exhausted,   // faults wait: nothing more can be reclaimed
   swap_write_failed,  // pages stay in memory; retried after swap_retry_timeout
   swap_read_failed,   // one page is lost; its next reader gets SIGBUS
@@ -23,7 +27,9 @@ enum class EventKind {
   not_reclaimable,    // the kernel refuses to move the guest's pages (mlock, other protection)
   fault_stalled,      // a fault thread makes no progress
   budget_withheld,    // the process's control group has less room than the budget: guests are reclaimed from
-  overcommit_advice,  // the options go against the documents' advice
+  overcommit_advice,  // guests of more than 1.5 times the memory
+  reservation_advice, // a guest reserves more memory than it uses
+  limit_advice,       // a guest's limit is below the memory that it uses
 };
 
 VMM_API const char* to_string(EventKind kind) noexcept;

@@ -11,6 +11,7 @@
 #include <memory>
 #include <span>
 
+#include "vmm/balloon.h"
 #include "vmm/export.h"
 #include "vmm/options.h"
 #include "vmm/result.h"
@@ -99,6 +100,16 @@ class VMM_API Guest {
   // Begins to bring the swapped pages of the range back; does not wait. A hint: stops quietly where
   // memory or buffers run out. Errors: EINVAL (range), Errc::inert_handle.
   Result<void> prefetch(std::uint64_t offset, std::uint64_t bytes);
+
+  // Whom the host asks for memory before it swaps; nullptr: nobody. The former driver is called no more when this
+  // returns, unless a call of it is under way: the driver lives until that has returned. Does not wait for it.
+  // Errors: Errc::inert_handle, EAGAIN (no thread can be had).
+  Result<void> set_balloon(std::shared_ptr<BalloonDriver> driver);
+
+  // Changes what is named. All of it or, on error, nothing. Takes effect at once; memory above a lowered limit leaves
+  // as fast as the swap file takes it. Errors: EINVAL naming the field; Errc::admission_refused (the reservation);
+  // ENOSPC, EFBIG (a lowered reservation makes the swap file larger); Errc::inert_handle.
+  Result<void> configure(const GuestChange& change);
 
   // Cheap: takes no lock of the fault path. Errors: Errc::inert_handle, Errc::forked_child, ENOMEM (none to tell it
   // with).

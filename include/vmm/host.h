@@ -2,7 +2,8 @@
 //
 // Threads of a Host, all named and with every signal blocked: vmm-sched (scheduler and budget watch),
 // vmm-events (calls on_event), and per NUMA node vmm-fault/N (answers page faults), vmm-place/N (helps it to copy what
-// was read ahead) and vmm-work/N (reclaims); without io_uring also vmm-read/N and vmm-write/N.
+// was read ahead) and vmm-work/N (reclaims); without io_uring also vmm-read/N and vmm-write/N. Per guest with a balloon
+// driver, vmm-balloon (calls it).
 // Thread-safety: as for Guest. Destroying the Host ends its guests: their memory is unmapped and their
 // handles become inert. Calls in a child of fork() return Errc::forked_child.
 #pragma once
@@ -10,12 +11,14 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "vmm/capabilities.h"
 #include "vmm/event.h"
 #include "vmm/export.h"
 #include "vmm/guest.h"
 #include "vmm/options.h"
+#include "vmm/pool.h"
 #include "vmm/result.h"
 #include "vmm/stats.h"
 
@@ -34,10 +37,23 @@ class VMM_API Host {
   Host& operator=(Host&&) noexcept;
   ~Host();
 
-  // Maps the guest's memory on its home node and makes its swap file (memory - reservation bytes).
+  // Maps the guest's memory on its home node and makes its swap file (memory - reservation bytes, and
+  // 2 MiB more where it is reserved up to its limit or belongs to a pool).
   // Errors: EINVAL naming the option; Errc::admission_refused (reservations exceed the budget, or no node
   // of the affinity can hold it); ENOSPC, EFBIG, EACCES, EROFS (swap file); ENODEV (no such node); ENOMEM.
   Result<Guest> create_guest(const GuestOptions& options);
+
+  // Makes the pool `path`, whose parent exists. Errors: EINVAL naming the field (also: the pool exists, its parent does
+  // not); Errc::admission_refused saying what is missing and where.
+  Result<void> create_pool(const std::string& path, const PoolOptions& options);
+  // Changes what is named; all of it or, on error, nothing. Not for the root. Errors: as create_pool.
+  Result<void> configure_pool(const std::string& path, const PoolChange& change);
+  // Errors: EINVAL (no such pool, the root, or it has guests or pools).
+  Result<void> remove_pool(const std::string& path);
+
+  // Changes what is named. All of it or, on error, nothing. Errors: EINVAL naming the field; Errc::admission_refused
+  // (`memory` is less than what is reserved).
+  Result<void> configure(const HostChange& change);
 
   // Called for every event, on a thread of its own (with Scheduler::manual: in tick()). The callback may use guests
   // and hosts, end guests, and block: later events then wait, the oldest beyond 4,096 are dropped, nothing else is
@@ -46,7 +62,9 @@ class VMM_API Host {
   // Errors: Errc::inert_handle, Errc::forked_child, EAGAIN (no thread can be had).
   Result<void> on_event(std::function<void(const Event&)> callback);
 
-  // One step of the scheduler at time `now` (monotonic). Only with Scheduler::manual, else EINVAL.
+  // One step of the scheduler at time `now` (CLOCK_MONOTONIC, or ahead of it: the host's time is that from now on, and
+  // runs on by itself; a time that has passed already counts as the present). Only with Scheduler::manual, and at most a
+  // century ahead, else EINVAL.
   Result<void> tick(std::chrono::nanoseconds now);
 
   // Errors: Errc::inert_handle, Errc::forked_child, ENOMEM (none to tell it with).

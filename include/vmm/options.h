@@ -5,9 +5,11 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "vmm/shares.h"
 #include "vmm/units.h"
 
 namespace vmm {
@@ -36,8 +38,17 @@ enum class Management {
 // What attach_current_thread does with the thread.
 enum class Attach { bind, measure_only };
 
+// By how much free memory the state of the host is told, from which follows what is done.
+enum class MemoryLadder {
+  classic,  // soft below min_free, hard below 2/3 of it, low at 1/6 (ESX 4: 6, 4 and 1 %); low ends at 1/3
+  sliding,  // min_free is taken from the size of the memory: 6 % of the first 4 GiB, 4 % of the next 8, 2 % of the next
+            // 16, 1 % of the rest; clear below it, soft, hard and low below 64, 32 and 16 % of it (later ESX).
+            // HostOptions::min_free then says nothing
+};
+
 struct HostOptions {
-  // Memory all guests together may consume, in bytes, metadata and buffers included.
+  // Memory all guests together may consume, in bytes, metadata and buffers included: at least 16 MiB, and on machines
+  // of many nodes 4 MiB beside the buffers, which are about 4.2 MiB a node.
   // 0 = nine tenths of the machine's memory, or of what the process's control group has left.
   std::uint64_t memory = 0;
   // Directory of the guests' swap files; empty = $TMPDIR, else /var/tmp.
@@ -53,6 +64,26 @@ struct HostOptions {
   std::chrono::milliseconds swap_retry_timeout = std::chrono::seconds(300);
   // Free share of `memory` below which guests are reclaimed from (ESX high/soft threshold, 6 %). 0-0.5.
   double min_free = 0.06;
+  MemoryLadder memory_ladder = MemoryLadder::classic;
+  // Longest time between two computations of the guests' targets (ESX BalancePeriod, 15 s). They are computed as well
+  // when free memory has changed by 2 % of `memory`.
+  std::chrono::milliseconds balance_period = std::chrono::seconds(15);
+  // Part of the shares of idle memory that does not count (ESX IdleTax, 75 %). 0-0.99; 0 = shares alone.
+  double idle_tax = 0.75;
+  // Pages of each guest that are watched in a period to see how much of it is in use (ESX SamplePages, 100); 0 = none,
+  // and guests count as wholly active. Sampling waits until less than a quarter of `memory` is free, for only then it
+  // matters; GuestStats::samples tells the periods so far. Targets also heed what reclaim sees within seconds: a guest
+  // that misses less of what is taken than others do counts as less active than its samples say.
+  std::uint32_t sample_pages = 100;
+  // Length of that period (ESX SamplePeriod, 60 s). At least 10 ms.
+  std::chrono::milliseconds sample_period = std::chrono::seconds(60);
+  // Most of a guest that its balloon may take, in percent of its memory (ESX CtlMaxPercent, 65). 0-95; 0 = no
+  // ballooning anywhere.
+  std::uint32_t balloon_max_percent = 65;
+  // A balloon driver that has not answered after this time is not waited for.
+  std::chrono::milliseconds balloon_timeout = std::chrono::seconds(1);
+  // In state low, guests above their target stop at their next fault: for this long at most. 0 = they do not stop.
+  std::chrono::milliseconds stop_timeout = std::chrono::seconds(1);
   // Time between two looks of the home-node scheduler (ESX, 2 s).
   std::chrono::milliseconds rebalance_period = std::chrono::seconds(2);
   // A fault thread that makes no progress on one fault for this long is reported by an event.
@@ -73,6 +104,14 @@ struct GuestOptions {
   // Most memory the guest may hold, in bytes, pinned memory included; 0 = no limit. A guest with a limit below its
   // size is managed from its creation. Reserved up to it, its swap file is 2 MiB larger than memory - reservation.
   std::uint64_t limit = 0;
+  // Claim to memory against other guests of its pool while memory is short.
+  Shares shares = Shares::normal();
+  // The pool it belongs to: "/" or one made with Host::create_pool.
+  std::string pool = "/";
+  // HostOptions::idle_tax for this guest alone.
+  std::optional<double> idle_tax;
+  // Most memory its balloon may take, in bytes; 0 = it is never ballooned. Without: HostOptions::balloon_max_percent.
+  std::optional<std::uint64_t> balloon_max;
   // Directory of this guest's swap file; empty = the host's.
   std::string swap_directory;
   // Nodes the guest may live on; empty = every node with processors and memory.
@@ -84,6 +123,29 @@ struct GuestOptions {
   bool large_pages = true;
   // Leave guest memory in core dumps (otherwise MADV_DONTDUMP).
   bool core_dump = false;
+};
+
+// What is to change of a guest or a host that runs: what is not named stays.
+struct GuestChange {
+  std::optional<Shares> shares{};
+  std::optional<std::uint64_t> reservation{};
+  std::optional<std::uint64_t> limit{};
+  std::optional<std::string> pool{};
+  std::optional<double> idle_tax{};
+  std::optional<std::uint64_t> balloon_max{};
+};
+
+struct HostChange {
+  std::optional<std::uint64_t> memory{};
+  std::optional<double> min_free{};
+  std::optional<MemoryLadder> memory_ladder{};
+  std::optional<std::chrono::milliseconds> balance_period{};
+  std::optional<double> idle_tax{};
+  std::optional<std::uint32_t> sample_pages{};
+  std::optional<std::chrono::milliseconds> sample_period{};
+  std::optional<std::uint32_t> balloon_max_percent{};
+  std::optional<std::chrono::milliseconds> balloon_timeout{};
+  std::optional<std::chrono::milliseconds> stop_timeout{};
 };
 
 }  // namespace vmm

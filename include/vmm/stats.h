@@ -6,7 +6,19 @@
 #include <string>
 #include <vector>
 
+#include "vmm/export.h"
+
 namespace vmm {
+
+// How short memory is, from HostOptions::memory_ladder.
+enum class MemoryState {
+  high,   // nothing is reclaimed but what guests hold above their limits; balloons begin as soft comes near
+  clear,  // sliding ladder only: as soft, until sharing large pages in parts can give what is missing
+  soft,   // balloons; guests without one are swapped
+  hard,   // guests are swapped, whether they have a balloon or not
+  low,    // and those above their targets stop at their next fault
+};
+VMM_API const char* to_string(MemoryState state) noexcept;
 
 // Distribution of a duration, from a histogram with a resolution of about 6 %.
 struct LatencySummary {
@@ -26,12 +38,22 @@ struct GuestStats {
   std::uint64_t staging = 0;      // part of `resident` that is isolated and not yet written
   std::uint64_t swapped = 0;      // only in the swap file
   std::uint64_t lost = 0;         // unreadable in the swap file
+  std::uint64_t ballooned = 0;    // given up by its balloon driver and not touched since
+  std::uint64_t balloon_target = 0;  // what the host would have it give up
+  std::uint64_t balloon_max = 0;     // most that it may give up; 0 = no balloon
+  std::uint64_t target = 0;       // memory it is to have, overhead included; below `memory` while memory is short
+  std::uint64_t overhead = 0;     // tables and seats of this guest, and what the kernel's page tables for it take
+  std::uint64_t active = 0;       // estimate of the memory in use; the guest's size until it was sampled
+  std::uint64_t active_error = 0; // standard error of the last sample
   std::uint64_t pinned = 0;
   std::uint64_t swap_file = 0;    // size of the swap file
   std::uint64_t swapped_out = 0;  // since creation: pages that left memory (written, or clean with a kept slot)
   std::uint64_t swap_written = 0; // since creation: bytes written to the swap file
   std::uint64_t swapped_in = 0;   // since creation: read from the swap file and put in place
   std::uint64_t metadata = 0;     // page table, slot table, run marks of this guest
+  std::uint64_t ballooned_out = 0;   // since creation: resident pages that a balloon driver gave up
+  std::uint64_t balloon_popped = 0;  // since creation: ballooned pages that were touched
+  std::uint64_t balloon_refused = 0; // since creation: given by the driver and not accepted
   // Counts since creation.
   std::uint64_t faults = 0;
   std::uint64_t fills = 0;        // faults answered with zeros
@@ -41,6 +63,12 @@ struct GuestStats {
   std::uint64_t stalls = 0;       // faults that had to wait for free memory
   std::uint64_t busy_pages = 0;   // pages that could not be isolated: pinned by a device, or shared by the kernel
   std::uint64_t rejected_faults = 0;  // pages that were answered with an error because their bytes are lost
+  std::uint64_t balloon_late = 0;   // answers of the balloon driver that came after balloon_timeout
+  std::uint64_t samples = 0;        // periods in which its memory in use was sampled; 0 = not yet, memory is plentiful
+  std::uint64_t sample_faults = 0;  // faults that the guest took because a page was watched
+  std::uint64_t sample_wait_ns = 0; // what they took together
+  std::uint64_t stops = 0;          // times the guest was stopped in state low
+  std::uint64_t stopped_ns = 0;     // for how long together
   // From the event to the answer.
   LatencySummary fault_latency;  // the three kinds below together
   LatencySummary fill_latency, rescue_latency, swap_in_latency;
@@ -48,7 +76,23 @@ struct GuestStats {
   unsigned attached_threads = 0;
   std::uint64_t attached_cpu_ns = 0;  // CPU time used by the threads now attached, since they attached
   bool managed = false;               // registered with userfaultfd
+  std::string pool;
+  std::uint64_t shares = 0;
+  double sampled = 0;                 // fraction of its pages in use, in the last whole period
+  bool stopped = false;               // state low, and the guest above its target
+  bool balloon_distrusted = false;
   bool swap_failed = false;           // writes to the swap file fail; retried after swap_retry_timeout
+};
+
+struct PoolStats {
+  std::string name;
+  std::uint64_t shares = 0;
+  // Bytes.
+  std::uint64_t reservation = 0;
+  std::uint64_t reserved = 0;  // by its guests and pools; may be more than the reservation if that is expandable
+  std::uint64_t limit = 0;     // 0 = none
+  std::uint64_t consumed = 0;  // by its guests, overhead included
+  bool expandable_reservation = true;
 };
 
 struct HostStats {
@@ -59,6 +103,10 @@ struct HostStats {
   std::uint64_t overhead = 0;  // metadata and buffers of the library, and at most what the kernel's page tables take
   std::uint64_t reserved = 0;  // sum of the guests' reservations
   std::uint64_t swapped = 0;
+  std::uint64_t ballooned = 0;
+  std::uint64_t min_free = 0;  // below this much free memory the state is no longer high
+  MemoryState state = MemoryState::high;
+  std::vector<PoolStats> pools;    // the root first
   std::vector<GuestStats> guests;
   std::vector<int> nodes;          // node ids as the kernel numbers them
   std::string capability_level;    // "full", "baseline" ...

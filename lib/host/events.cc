@@ -10,6 +10,10 @@ const char* to_string(EventKind kind) noexcept {
     case EventKind::guest_managed: return "guest_managed";
     case EventKind::guest_native: return "guest_native";
     case EventKind::reclaimed: return "reclaimed";
+    case EventKind::state_changed: return "state_changed";
+    case EventKind::guest_stopped: return "guest_stopped";
+    case EventKind::stop_ended: return "stop_ended";
+    case EventKind::balloon_distrusted: return "balloon_distrusted";
     case EventKind::memory_exhausted: return "memory_exhausted";
     case EventKind::swap_write_failed: return "swap_write_failed";
     case EventKind::swap_read_failed: return "swap_read_failed";
@@ -18,6 +22,8 @@ const char* to_string(EventKind kind) noexcept {
     case EventKind::fault_stalled: return "fault_stalled";
     case EventKind::budget_withheld: return "budget_withheld";
     case EventKind::overcommit_advice: return "overcommit_advice";
+    case EventKind::reservation_advice: return "reservation_advice";
+    case EventKind::limit_advice: return "limit_advice";
   }
   return "unknown";
 }

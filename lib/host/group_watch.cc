@@ -26,12 +26,12 @@ std::uint64_t GroupWatch::hollow(const std::vector<region::GuestMemory*>& guests
 }
 
 std::uint64_t GroupWatch::measure(const std::vector<region::GuestMemory*>& guests, const region::Credit& credit,
-                                  base::Nanos now) {
+                                  double min_free, base::Nanos now) {
   limit_ = os::memory_limit();
   policy::GroupRoom room;
   room.limit = limit_.cgroup;
   room.used = limit_.cgroup_used - std::min(limit_.cgroup_used, limit_.cgroup_cache);
-  room.min_free = min_free_;
+  room.min_free = min_free;
   room.consumed = credit.consumed() * kPageSize;
   room.budget = credit.budget() * kPageSize;
   // The count is dear: only where it can matter.

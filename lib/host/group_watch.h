@@ -14,12 +14,11 @@ namespace vmm::host {
 
 class GroupWatch {
  public:
-  explicit GroupWatch(double min_free) noexcept : min_free_(min_free) {}
-
   // Pages of the budget to withhold. `guests` are the managed ones, whom a zero page costs credit but no memory until
-  // it is written. Takes about 0.2 ms, and where room is short a count of their pages, for at most 1 % of the time.
+  // it is written; `min_free` is the share of the budget that is kept free. Takes about 0.2 ms, and where room is
+  // short a count of their pages, for at most 1 % of the time.
   std::uint64_t measure(const std::vector<region::GuestMemory*>& guests, const region::Credit& credit,
-                        base::Nanos now);
+                        double min_free, base::Nanos now);
   // As of the last measure(): whether a group limits the process, and which.
   bool limited() const noexcept { return limit_.cgroup != 0; }
   const os::MemoryLimit& limit() const noexcept { return limit_; }
@@ -27,7 +26,6 @@ class GroupWatch {
  private:
   std::uint64_t hollow(const std::vector<region::GuestMemory*>& guests, base::Nanos now);
 
-  const double min_free_;
   os::MemoryLimit limit_;
   base::Nanos next_count_{};
   std::uint64_t counted_ = 0;  // zero pages at the last count

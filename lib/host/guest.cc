@@ -93,6 +93,16 @@ Result<void> Guest::prefetch(std::uint64_t offset, std::uint64_t bytes) {
   return host::guarded("prefetch", [&] { return core_->prefetch(offset, bytes); });
 }
 
+Result<void> Guest::set_balloon(std::shared_ptr<BalloonDriver> driver) {
+  if (core_ == nullptr) return inert("set_balloon");
+  return host::guarded("set_balloon", [&] { return core_->set_balloon(std::move(driver)); });
+}
+
+Result<void> Guest::configure(const GuestChange& change) {
+  if (core_ == nullptr) return inert("configure");
+  return host::guarded("configure", [&] { return core_->configure(change); });
+}
+
 Result<GuestStats> Guest::stats() const {
   if (core_ == nullptr) return inert("stats");
   return host::guarded("stats", [&] { return core_->stats(); });

@@ -7,6 +7,7 @@
 #include "host/host_core.h"
 #include "host/seat.h"
 #include "os/affinity.h"
+#include "reclaim/balloon_pages.h"
 #include "reclaim/discard.h"
 #include "reclaim/swap_store.h"
 
@@ -18,21 +19,28 @@ GuestCore::GuestCore(std::shared_ptr<HostCore> host, GuestOptions options, host:
                      std::unique_ptr<region::GuestMemory> memory)
     : host_(std::move(host)), options_(std::move(options)), node_(&node), memory_(std::move(memory)) {
   pins_.emplace(*memory_);
+  balloon_.emplace(*memory_);
 }
 
 GuestCore::~GuestCore() = default;
 
-void GuestCore::end() noexcept {
-  if (ended_) return;
+GuestCore::Ended GuestCore::end() noexcept {
+  if (ended_) return {};
   ended_ = true;
   gate_.close();
+  host_->arbiter().remove(*memory_);
   // Calls inside that wait for the worker or for reads come back by these; what waits for a page, by the last.
   node_->worker->detach(*memory_);
   node_->faults->remove(*memory_);
   memory_->shut();
   gate_.wait_until_empty();
+  Ended ended;
+  ended.overhead = memory_->arbitration.overhead.load();
+  ended.driver = balloon_->driver.end();
+  balloon_.reset();
   pins_.reset();
   memory_.reset();
+  return ended;
 }
 
 std::optional<Error> GuestCore::refused(const char* verb, const GatePass& pass) const {
@@ -98,12 +106,18 @@ Result<Seat> GuestCore::attach(Attach mode) {
   impl->cpu_at_attach = os::thread_cpu_ns(0).value_or(0);
   base::MutexLock lock(seats_mutex_);
   seats_.push_back(impl);
+  impl->counted = true;
+  host_->count_seat(*this, true);
   undo.impl = nullptr;
   return Seat(std::move(impl));
 }
 
-void GuestCore::leave(const Seat::Impl* seat) noexcept {
+void GuestCore::leave(Seat::Impl* seat) noexcept {
+  // What a guest that has ended has cost was counted at its end.
+  GatePass pass(gate_);
   base::MutexLock lock(seats_mutex_);
+  if (pass && seat->counted) host_->count_seat(*this, false);
+  seat->counted = false;
   std::erase_if(seats_, [&](const auto& weak) {
     const auto s = weak.lock();
     return s == nullptr || s.get() == seat;
@@ -163,6 +177,31 @@ Result<void> GuestCore::prefetch(std::uint64_t offset, std::uint64_t bytes) {
   return {};
 }
 
+Result<void> GuestCore::configure(const GuestChange& change) {
+  // The gate is entered under the host's lock, which the guest's end waits under.
+  return host_->configure_guest(*this, change);
+}
+
+Result<void> GuestCore::set_balloon(std::shared_ptr<BalloonDriver> driver) {
+  // Let go of after the gate: the former driver's end may end guests.
+  std::shared_ptr<BalloonDriver> former;
+  GatePass pass(gate_);
+  if (auto error = refused("set_balloon", pass)) return tl::unexpected(*error);
+  auto r = balloon_->driver.set_driver(driver);
+  if (!r) return tl::unexpected(r.error());
+  former = std::move(*r);
+  if (driver == nullptr) {
+    // Nobody will be told of them: they are empty pages like others.
+    for (std::uint64_t next = 0; next < memory_->pages();) {
+      const auto back = reclaim::take_back(*memory_, next, memory_->pages() - next);
+      if (back.count == 0) break;
+      next = back.first + back.count;
+    }
+  }
+  host_->arbiter().want_targets();
+  return {};
+}
+
 std::span<std::byte> GuestCore::span() noexcept {
   GatePass pass(gate_);
   if (!pass || host_->in_child()) return {};
@@ -204,8 +243,33 @@ Result<GuestStats> GuestCore::stats() {
   const auto& store = reclaim::SwapStore::of(m);
   s.name = options_.name;
   s.memory = options_.memory;
-  s.reservation = options_.reservation;
-  s.limit = options_.limit;
+  const auto& a = m.arbitration;
+  s.reservation = bytes(a.reserved);
+  s.limit = bytes(a.limit);
+  s.target = bytes(a.target);
+  s.overhead = bytes(a.overhead);
+  s.stopped = a.stopped.load(std::memory_order_relaxed);
+  const auto fraction = a.active.load(std::memory_order_relaxed);
+  s.active = static_cast<std::uint64_t>(fraction * static_cast<double>(options_.memory));
+  s.active_error = static_cast<std::uint64_t>(a.active_error.load(std::memory_order_relaxed) *
+                                              static_cast<double>(options_.memory));
+  s.sampled = a.sampled.load(std::memory_order_relaxed);
+  s.samples = load(a.samples);
+  s.sample_faults = load(c.sample_faults);
+  s.sample_wait_ns = load(c.sample_wait_ns);
+  s.ballooned = bytes(c.ballooned);
+  s.ballooned_out = bytes(c.ballooned_out);
+  s.balloon_popped = bytes(c.balloon_popped);
+  s.balloon_refused = bytes(c.balloon_refused);
+  s.balloon_late = load(c.balloon_late);
+  s.balloon_max = bytes(a.balloon_max);
+  s.balloon_target = bytes(a.balloon_target);
+  s.balloon_distrusted = a.balloon_distrusted.load(std::memory_order_relaxed);
+  s.stops = load(c.stops);
+  s.stopped_ns = load(c.stopped_ns);
+  const auto entitlement = host_->arbiter().entitlement(m);
+  s.pool = entitlement.pool;
+  s.shares = entitlement.shares.of(options_.memory);
   s.managed = m.managed();
   s.resident = m.adopted() ? bytes(c.resident) : bytes(m.native_pages);
   s.staging = bytes(c.staging);

@@ -3,6 +3,8 @@
 // Thread-safety: every public function may be called from any thread; memory() and the rest only inside the gate.
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,6 +12,7 @@
 
 #include "base/mutex.h"
 #include "host/gate.h"
+#include "host/guest_balloon.h"
 #include "host/node_runtime.h"
 #include "region/pins.h"
 #include "vmm/guest.h"
@@ -43,7 +46,11 @@ class GuestCore : public std::enable_shared_from_this<GuestCore> {
   ~GuestCore();
 
   // Ends the guest; idempotent, called under the host's control mutex. Blocks for calls and I/O in flight.
-  void end() noexcept;
+  struct Ended {
+    std::uint64_t overhead = 0;             // pages that it cost beside those it held
+    std::shared_ptr<BalloonDriver> driver;  // to be let go of where no lock is held: it may end guests
+  };
+  Ended end() noexcept;
 
   Result<Seat> attach(Attach mode);
   Result<Pin> pin(std::uint64_t offset, std::uint64_t bytes);
@@ -52,8 +59,13 @@ class GuestCore : public std::enable_shared_from_this<GuestCore> {
   Result<std::uint64_t> reclaim(std::uint64_t bytes);
   Result<std::uint64_t> restore();
   Result<void> prefetch(std::uint64_t offset, std::uint64_t bytes);
+  Result<void> configure(const GuestChange& change);
+  Result<void> set_balloon(std::shared_ptr<BalloonDriver> driver);
   Result<GuestStats> stats();
   std::span<std::byte> span() noexcept;
+
+  // The error of a call that cannot be made now, if it cannot.
+  std::optional<Error> refused(const char* verb, const host::GatePass& pass) const;
 
   // Registers the guest with userfaultfd. Says so by an event with `reason`.
   Result<void> manage(const std::string& reason);
@@ -66,13 +78,15 @@ class GuestCore : public std::enable_shared_from_this<GuestCore> {
   // Inside the gate only.
   host::Gate& gate() noexcept { return gate_; }
   region::GuestMemory& memory() noexcept { return *memory_; }
+  host::GuestBalloon& balloon() noexcept { return *balloon_; }
   HostCore& host() noexcept { return *host_; }
 
   std::string manage_error;        // the scheduler's: why the guest could not be managed when last tried
-  std::uint64_t reported_out = 0;  // the scheduler's: swapped_out at its last report
+  std::array<std::atomic<std::uint64_t>, 4> reported_out{};  // freed_for at the last report
+  std::array<std::atomic<std::uint64_t>, 4> reported_ballooned{};  // the same of ballooned_for
 
   // A seat's thread has left, or the seat was dropped.
-  void leave(const Seat::Impl* seat) noexcept;
+  void leave(Seat::Impl* seat) noexcept;
 
  private:
   // Page range of a byte range. Errors: EINVAL naming the argument.
@@ -80,8 +94,6 @@ class GuestCore : public std::enable_shared_from_this<GuestCore> {
     std::uint64_t first, count;
   };
   Result<Pages> pages_of(const char* verb, std::uint64_t offset, std::uint64_t bytes) const;
-  // The error of a call that cannot be made now, if it cannot.
-  std::optional<Error> refused(const char* verb, const host::GatePass& pass) const;
 
   const std::shared_ptr<HostCore> host_;
   const GuestOptions options_;
@@ -90,8 +102,9 @@ class GuestCore : public std::enable_shared_from_this<GuestCore> {
   bool ended_ = false;  // protected by the host's control mutex
   std::unique_ptr<region::GuestMemory> memory_;
   std::optional<region::Pins> pins_;
+  std::optional<host::GuestBalloon> balloon_;
   base::Mutex seats_mutex_{base::LockRank::seats};
-  std::vector<std::weak_ptr<Seat::Impl>> seats_ VMM_GUARDED_BY(seats_mutex_);
+  std::vector<std::weak_ptr<Seat::Impl>> seats_ VMM_GUARDED_BY(seats_mutex_);  // each costs a page of overhead
 };
 
 }  // namespace vmm

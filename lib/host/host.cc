@@ -55,6 +55,26 @@ Result<Guest> Host::create_guest(const GuestOptions& options) {
   });
 }
 
+Result<void> Host::create_pool(const std::string& path, const PoolOptions& options) {
+  if (core_ == nullptr) return inert("create_pool");
+  return host::guarded("create_pool", [&] { return core_->create_pool(path, options); });
+}
+
+Result<void> Host::configure_pool(const std::string& path, const PoolChange& change) {
+  if (core_ == nullptr) return inert("configure_pool");
+  return host::guarded("configure_pool", [&] { return core_->configure_pool(path, change); });
+}
+
+Result<void> Host::remove_pool(const std::string& path) {
+  if (core_ == nullptr) return inert("remove_pool");
+  return host::guarded("remove_pool", [&] { return core_->remove_pool(path); });
+}
+
+Result<void> Host::configure(const HostChange& change) {
+  if (core_ == nullptr) return inert("configure");
+  return host::guarded("configure", [&] { return core_->configure(change); });
+}
+
 Result<void> Host::on_event(std::function<void(const Event&)> callback) {
   if (core_ == nullptr) return inert("on_event");
   return host::guarded("on_event", [&] { return core_->set_callback(std::move(callback)); });

@@ -19,18 +19,6 @@ HostOptions with_defaults(HostOptions options) {
   return options;
 }
 
-// Nine tenths of what the machine has, or of what the control group has left: the program needs some itself.
-std::uint64_t default_budget() {
-  const auto limit = os::memory_limit();
-  auto room = limit.machine;
-  if (limit.cgroup != 0) {
-    const auto used = limit.cgroup_used - std::min(limit.cgroup_used, limit.cgroup_cache);
-    const auto left = limit.cgroup - std::min(limit.cgroup, used);
-    room = room == 0 ? left : std::min(room, left);
-  }
-  return room / 10 * 9 / kPageSize * kPageSize;
-}
-
 std::uint64_t growth_on(const topology::Topology& topology) {
   std::uint64_t processors = 0;
   for (const auto& node : topology.nodes()) processors += node.cpus.size();
@@ -39,20 +27,36 @@ std::uint64_t growth_on(const topology::Topology& topology) {
 
 }  // namespace
 
+// Nine tenths of what the machine has, or of what the control group has left: the program needs some itself.
+std::uint64_t HostCore::default_budget(std::uint64_t held) {
+  const auto limit = os::memory_limit();
+  auto room = limit.machine;
+  if (limit.cgroup != 0) {
+    const auto used = limit.cgroup_used - std::min(limit.cgroup_used, limit.cgroup_cache);
+    const auto others = used - std::min(used, held);
+    const auto left = limit.cgroup - std::min(limit.cgroup, others);
+    room = room == 0 ? left : std::min(room, left);
+  }
+  return room / 10 * 9 / kPageSize * kPageSize;
+}
+
 const char* const HostCore::kOutgrows = "the guests could outgrow the budget faster than it can be watched";
 
 HostCore::HostCore(const HostOptions& options, Capabilities capabilities, const topology::Topology& topology,
                    std::uint64_t budget, host::ForkGuard guard, os::ProcessMemory memory, os::Pagemap pagemap)
     : options_(options), capabilities_(std::move(capabilities)), topology_(topology), fork_guard_(std::move(guard)),
       pagemap_(std::move(pagemap)), move_(pagemap_.has_scan()), growth_(growth_on(topology_)),
-      secret_(os::random_u64()), credit_(budget / kPageSize), watch_(std::move(memory), credit_),
-      group_watch_(options_.min_free) {}
+      secret_(os::random_u64()), credit_(budget / kPageSize), arbiter_(options_, credit_, *this),
+      watch_(std::move(memory), credit_) {}
 
 Result<std::shared_ptr<HostCore>> HostCore::create(const HostOptions& given, const topology::Topology& topology) {
   const auto options = with_defaults(given);
   auto capabilities = probe(options.swap_directory);
   const auto budget = options.memory != 0 ? options.memory : default_budget();
-  if (auto r = host::check_host_options(options, budget, capabilities); !r) return tl::unexpected(r.error());
+  const auto homes = std::count_if(topology.nodes().begin(), topology.nodes().end(),
+                                   [](const topology::Node& node) { return !node.memory_only; });
+  const auto buffers = static_cast<std::uint64_t>(homes) * host::NodeRuntime::overhead_pages() * kPageSize;
+  if (auto r = host::check_host_options(options, budget, buffers, capabilities); !r) return tl::unexpected(r.error());
   const bool full = capabilities.level == CapabilityLevel::full;
   const bool can_move = full || (capabilities.level == CapabilityLevel::user_mode && capabilities.has("uffdio_move") &&
                                  capabilities.has("wp_async") && capabilities.has("pagemap_scan"));
@@ -85,7 +89,7 @@ Result<void> HostCore::start() {
   credit_.set_waiter(this);
   for (const auto& node : topology_.nodes()) {
     if (node.memory_only) continue;
-    auto runtime = host::make_node_runtime(node, {options_, move_}, credit_, *this, notices_, clock_);
+    auto runtime = host::make_node_runtime(node, {options_, move_}, credit_, arbiter_, *this, notices_, clock_);
     if (!runtime) return tl::unexpected(runtime.error());
     nodes_.push_back(std::move(*runtime));
   }
@@ -96,6 +100,7 @@ Result<void> HostCore::start() {
   stalls_.resize(nodes_.size());
   overhead_pages_ = nodes_.size() * host::NodeRuntime::overhead_pages();
   credit_.charge(overhead_pages_);
+  arbiter_.set_overhead(overhead_pages_);
   if (options_.scheduler == Scheduler::automatic) {
     auto thread = os::Thread::start("vmm-sched", [this] { run(); });
     if (!thread) return tl::unexpected(thread.error());
@@ -129,7 +134,8 @@ void HostCore::shut_down() {
     end_guest(*guest);
   }
   // All threads end before anything that they ring or wake goes: workers return credit, which rings fault threads.
-  for (auto& node : nodes_) node->worker.reset();
+  // Workers are there until then: they wake each other, and fault threads wake them.
+  for (auto& node : nodes_) node->worker->stop();
   for (auto& node : nodes_) node->faults.reset();
   credit_.set_waiter(nullptr);
   nodes_.clear();
@@ -151,10 +157,23 @@ void HostCore::memory_wanted() noexcept {
   for (const auto& node : nodes_) node->worker->wake();
 }
 
+void HostCore::memory_awaited() noexcept {
+  for (const auto& node : nodes_) node->worker->wake_at_once();
+}
+
 void HostCore::zeros_wanted() noexcept {
   for (const auto& node : nodes_)
     if (node->zero_pool != nullptr) node->worker->want_zeros();
 }
+
+void HostCore::targets_wanted() noexcept {
+  // Once, until the scheduler has looked.
+  if (!targets_wanted_.exchange(true, std::memory_order_acq_rel)) bell_.ring();
+}
+
+void HostCore::stops_ended() noexcept { credit_returned(); }
+void HostCore::stops_began() noexcept { bell_.ring(); }
+void HostCore::memory_short() noexcept { memory_wanted(); }
 
 void HostCore::emit(EventKind kind, const std::string& guest, std::uint64_t bytes, std::string mechanism,
                     std::string reason) {
@@ -181,7 +200,7 @@ Result<void> HostCore::set_callback(std::function<void(const Event&)> callback) 
 }
 
 std::uint64_t HostCore::manage_below() const noexcept {
-  return policy::manage_below(credit_.budget() * kPageSize, options_.min_free, growth_);
+  return policy::manage_below(credit_.budget() * kPageSize, arbiter_.min_free(), growth_);
 }
 
 bool HostCore::cannot_watch() const noexcept {

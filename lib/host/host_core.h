@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "host/arbiter.h"
 #include "host/budget_watch.h"
 #include "host/event_queue.h"
 #include "host/fork_guard.h"
@@ -26,7 +27,8 @@ namespace vmm {
 
 class HostCore final : public std::enable_shared_from_this<HostCore>,
                        public region::CreditWaiter,
-                       public region::MemoryDemand {
+                       public region::MemoryDemand,
+                       public host::ArbiterListener {
  public:
   // `topology` lets tests describe a machine. Errors: those of Host::create.
   static Result<std::shared_ptr<HostCore>> create(const HostOptions& options, const topology::Topology& topology);
@@ -40,20 +42,37 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   Result<void> set_callback(std::function<void(const Event&)> callback);
   Result<void> tick(base::Nanos now);
   Result<HostStats> stats();
+  Result<void> create_pool(const std::string& path, const PoolOptions& options);
+  Result<void> configure_pool(const std::string& path, const PoolChange& change);
+  Result<void> remove_pool(const std::string& path);
+  Result<void> configure(const HostChange& change);
+  Result<void> configure_guest(GuestCore& guest, const GuestChange& change);
+  host::Arbiter& arbiter() noexcept { return arbiter_; }
+  // A thread has taken a seat in the guest, or left it. Inside its gate.
+  void count_seat(GuestCore& guest, bool taken) noexcept;
 
   void credit_returned() noexcept override;
   void memory_wanted() noexcept override;
+  void memory_awaited() noexcept override;
   void zeros_wanted() noexcept override;
+  void targets_wanted() noexcept override;
+  void stops_ended() noexcept override;
+  void stops_began() noexcept override;
+  void memory_short() noexcept override;
 
-  void emit(EventKind kind, const std::string& guest, std::uint64_t bytes, std::string mechanism, std::string reason);
+  void emit(EventKind kind, const std::string& guest, std::uint64_t bytes, std::string mechanism,
+            std::string reason) override;
   bool in_child() const noexcept { return fork_guard_.in_child(); }
   // The error of `verb` in a fork's child.
   static tl::unexpected<Error> forked(const char* verb);
+  // Bytes: what HostOptions::memory = 0 stands for.
+  // `held`: bytes that this host has itself.
+  static std::uint64_t default_budget(std::uint64_t held = 0);
   const Capabilities& capabilities() const noexcept { return capabilities_; }
   const HostOptions& options() const noexcept { return options_; }
   region::Credit& credit() noexcept { return credit_; }
   // Most pages a guest may have pinned, given what others have.
-  std::uint64_t pinnable(const GuestCore& guest);
+  std::uint64_t pinnable(GuestCore& guest);
   bool managing_possible() const noexcept { return capabilities_.level != CapabilityLevel::none; }
   // Free memory, in bytes, below which native guests are managed.
   std::uint64_t manage_below() const noexcept;
@@ -66,6 +85,14 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   struct NodeUse {
     std::uint64_t promised = 0, reserved = 0;
   };
+  // Bytes.
+  struct Promise {
+    std::uint64_t most = 0, reserved = 0;
+  };
+  // Pages that a guest costs beside those it holds, seats apart.
+  static std::uint64_t overhead_of(const region::GuestMemory& memory);
+  static Promise promise_of(const region::GuestMemory& memory);
+  void count_promise(const host::NodeRuntime& node, const Promise& promise, bool made) VMM_REQUIRES(control_);
 
   // Pages.
   struct Pinned {
@@ -80,6 +107,13 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   Result<host::NodeRuntime*> place(const GuestOptions& options, std::string& reason) VMM_REQUIRES(control_);
   Result<std::unique_ptr<region::GuestMemory>> make_memory(const GuestOptions& options, int node)
       VMM_REQUIRES(control_);
+  reclaim::SwapFileOptions swap_file_of(const GuestOptions& options) const;
+  // Of the nodes' buffers.
+  std::uint64_t host_overhead_pages() const noexcept { return nodes_.size() * host::NodeRuntime::overhead_pages(); }
+  // Says so, where guests are more than the documents advise. `guest`: which one made it so; empty: a lower budget.
+  void advise_on_overcommitment(const std::string& guest);
+  void set_pinned_beyond();
+  void report_reclaim(GuestCore& guest);
   std::vector<std::shared_ptr<GuestCore>> guests() VMM_EXCLUDES(list_mutex_);
 
   static const char* const kOutgrows;  // why cannot_watch() makes guests managed
@@ -96,6 +130,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   base::Nanos look();
   base::Nanos watch(base::Nanos now);
   void round(base::Nanos now);
+  base::Nanos sampling_interval();
   void watch_group(base::Nanos now);
   void drain_notices();
   // What the watchdog saw last of a thread.
@@ -116,8 +151,10 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   const bool move_;
   const std::uint64_t growth_;  // bytes a second that native guests may take
   const std::uint64_t secret_;
-  base::MonotonicClock clock_;
+  base::ForwardClock clock_;
   region::Credit credit_;
+  host::Arbiter arbiter_;
+  std::atomic<bool> targets_wanted_{false};
   region::Notices notices_;
   os::Doorbell bell_;  // wakes the scheduler
   os::Poller poller_;
@@ -139,7 +176,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   // The scheduler's own.
   host::BudgetWatch watch_;
   std::atomic<bool> watch_again_{true};
-  base::Nanos next_round_{};
+  base::Nanos next_round_{}, next_sampling_{};
   base::Nanos next_group_look_{};
   host::GroupWatch group_watch_;
   std::optional<base::Nanos> plentiful_since_;

@@ -3,6 +3,7 @@
 #include <new>
 #include <string>
 
+#include "base/above.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "host/host_core.h"
@@ -17,17 +18,6 @@ namespace {
 // The guest cannot hold more than its limit.
 bool limited(const GuestOptions& o) { return o.limit != 0 && o.limit < o.memory; }
 
-// Bytes that never need a slot. At its limit a guest exchanges pages, also when all of it is reserved: the ones leave
-// before the others come.
-std::uint64_t kept_in_memory(const GuestOptions& o) {
-  return limited(o) ? std::min(o.reservation, o.limit - kHugePageSize) : o.reservation;
-}
-
-// Pages that a guest costs beside those it holds.
-std::uint64_t overhead_of(const region::GuestMemory& m) {
-  return (m.metadata_bytes() + reclaim::SwapStore::of(m).metadata_bytes() + m.page_table_bytes()) / kPageSize;
-}
-
 os::UffdFeatures features_of(const Capabilities& caps, bool move) {
   os::UffdFeatures f;
   f.move = move;
@@ -37,6 +27,10 @@ os::UffdFeatures features_of(const Capabilities& caps, bool move) {
 }
 
 }  // namespace
+
+std::uint64_t HostCore::overhead_of(const region::GuestMemory& m) {
+  return (m.metadata_bytes() + reclaim::SwapStore::of(m).metadata_bytes() + m.page_table_bytes()) / kPageSize;
+}
 
 Result<host::NodeRuntime*> HostCore::place(const GuestOptions& options, std::string& reason) {
   const auto held = options.limit != 0 ? std::min(options.limit, options.memory) : options.memory;
@@ -53,7 +47,7 @@ Result<host::NodeRuntime*> HostCore::place(const GuestOptions& options, std::str
       }
     snapshot.nodes.push_back(n);
   }
-  snapshot.min_free = options_.min_free;
+  snapshot.min_free = arbiter_.min_free();
   snapshot.last_node = last_node_;
   snapshot.memory = held;
   snapshot.reservation = options.reservation;
@@ -85,15 +79,23 @@ Result<std::unique_ptr<region::GuestMemory>> HostCore::make_memory(const GuestOp
   o.id = next_id_++;
   auto memory = region::GuestMemory::create(o, credit_, pagemap_);
   if (!memory) return tl::unexpected(memory.error());
-  reclaim::SwapFileOptions file;
-  file.directory = options.swap_directory.empty() ? options_.swap_directory : options.swap_directory;
-  file.guest_name = options.name;
-  file.bytes = managing_possible() ? options.memory - kept_in_memory(options) : 0;
-  file.persist = options_.swap_persist;
-  auto store = reclaim::SwapStore::create(file, secret_);
+  auto store = reclaim::SwapStore::create(swap_file_of(options), secret_, managing_possible() ? options.memory : 0);
   if (!store) return tl::unexpected(store.error());
   (*memory)->backing = std::move(*store);
   return memory;
+}
+
+// At its limit a guest exchanges pages, also when all of it is reserved: the ones leave before the others come.
+reclaim::SwapFileOptions HostCore::swap_file_of(const GuestOptions& o) const {
+  const bool exchanges = limited(o) || o.pool != "/";
+  const auto limit = limited(o) ? o.limit : o.memory;
+  const auto never_leaves = exchanges ? std::min(o.reservation, limit - std::min(limit, kHugePageSize)) : o.reservation;
+  reclaim::SwapFileOptions file;
+  file.directory = o.swap_directory.empty() ? options_.swap_directory : o.swap_directory;
+  file.guest_name = o.name;
+  file.bytes = managing_possible() ? o.memory - never_leaves : 0;
+  file.persist = options_.swap_persist;
+  return file;
 }
 
 Result<void> HostCore::check(const GuestOptions& options) {
@@ -104,9 +106,12 @@ Result<void> HostCore::check(const GuestOptions& options) {
     if (std::any_of(list_.begin(), list_.end(), [&](const auto* g) { return g->name() == options.name; }))
       return base::invalid("GuestOptions::name = \"" + options.name + "\"", "names are unique within a host");
   }
-  return host::check_admission(options, {credit_.budget() * kPageSize, overhead_pages_ * kPageSize,
-                                         reserved_ + pinned(nullptr).beyond_reservation * kPageSize,
-                                         guest_memory_, options_.min_free, managing_possible()});
+  set_pinned_beyond();
+  const auto entitlement = host::entitlement_of(options);
+  if (auto r = arbiter_.admit(options.name, entitlement, host::table_bytes(options.memory)); !r) return r;
+  if (managing_possible()) return {};
+  const auto budget = static_cast<double>(credit_.budget() * kPageSize) * (1.0 - arbiter_.min_free());
+  return host::check_fits(options, static_cast<std::uint64_t>(budget), guest_memory_ + overhead_pages_ * kPageSize);
 }
 
 Result<std::shared_ptr<GuestCore>> HostCore::create_guest(const GuestOptions& options) {
@@ -138,17 +143,14 @@ Result<std::shared_ptr<GuestCore>> HostCore::create_guest(const GuestOptions& op
     if (managing_possible()) {
       if (auto r = (*node)->faults->add(m); !r) return tl::unexpected(r.error());
     }
-    if (auto r = (*node)->worker->attach(m, options.reservation / kPageSize); !r) return tl::unexpected(r.error());
+    if (auto r = (*node)->worker->attach(m); !r) return tl::unexpected(r.error());
+    arbiter_.add(m, guest->balloon(), host::entitlement_of(options));
     undo.guest = nullptr;
     const auto pages = overhead_of(m);
+    m.arbitration.overhead = pages;
     overhead_pages_ += pages;
     credit_.charge(pages);
-    for (std::size_t i = 0; i < nodes_.size(); ++i)
-      if (nodes_[i].get() == *node) {
-        uses_[i].promised += options.limit != 0 ? std::min(options.limit, options.memory) : options.memory;
-        uses_[i].reserved += options.reservation;
-      }
-    reserved_ += options.reservation;
+    count_promise(**node, promise_of(m), true);
     guest_memory_ += options.memory;
     base::MutexLock list(list_mutex_);
     list_.push_back(guest.get());
@@ -161,18 +163,14 @@ Result<std::shared_ptr<GuestCore>> HostCore::create_guest(const GuestOptions& op
     }
   } unless_whole{*this, guest.get()};
   emit(EventKind::guest_created, options.name, options.memory, "placement", reason);
-  const auto budget = credit_.budget() * kPageSize;
-  if (guest_memory_ > budget + budget / 2)
-    emit(EventKind::overcommit_advice, options.name, guest_memory_, "admission",
-         "guests of " + base::bytes_text(guest_memory_) + " in " + base::bytes_text(budget) +
-             ": more than 1.5 times the memory is overcommitted");
+  advise_on_overcommitment(options.name);
   const bool scarce = credit_.free() * kPageSize < manage_below() && managing_possible();
   // A native guest takes what it wants: nobody could keep it to a limit.
-  const bool has_limit = limited(options);
+  const bool has_limit = limited(options) || arbiter_.pool_limited(options.pool);
   const bool unwatched = cannot_watch();
   if (managing_possible() &&
       (options_.management == Management::at_creation || scarce || has_limit || unwatched)) {
-    const char* why = has_limit                                            ? "it has a limit"
+    const char* why = has_limit                                            ? "it has a limit, or its pool"
                       : scarce                                             ? "free memory is short"
                       : options_.management == Management::at_creation ? "asked for at creation"
                                                                            : kOutgrows;
@@ -183,27 +181,35 @@ Result<std::shared_ptr<GuestCore>> HostCore::create_guest(const GuestOptions& op
   return guest;
 }
 
+void HostCore::advise_on_overcommitment(const std::string& guest) {
+  const auto budget = credit_.budget() * kPageSize;
+  if (guest_memory_ > budget + budget / 2)
+    emit(EventKind::overcommit_advice, guest, guest_memory_, "admission",
+         "guests of " + base::bytes_text(guest_memory_) + " in " + base::bytes_text(budget) +
+             ": more than 1.5 times the memory is overcommitted");
+}
+
 void HostCore::end_guest(GuestCore& guest) noexcept {
+  GuestCore::Ended ended;
   {
     base::MutexLock lock(control_);
     {
       base::MutexLock list(list_mutex_);
       if (std::erase(list_, &guest) == 0) return;
     }
-    const auto& options = guest.options();
-    const auto& m = guest.memory();
-    const auto pages = overhead_of(m);
-    const auto* node = &guest.node();
-    guest.end();
-    overhead_pages_ -= pages;
-    credit_.release(pages);
-    for (std::size_t i = 0; i < nodes_.size(); ++i)
-      if (nodes_[i].get() == node) {
-        uses_[i].promised -= options.limit != 0 ? std::min(options.limit, options.memory) : options.memory;
-        uses_[i].reserved -= options.reservation;
-      }
-    reserved_ -= options.reservation;
-    guest_memory_ -= options.memory;
+    const auto promise = promise_of(guest.memory());
+    const auto memory = guest.options().memory;
+    const auto& node = guest.node();
+    try {
+      report_reclaim(guest);
+    } catch (const std::bad_alloc&) {
+      // As below.
+    }
+    ended = guest.end();
+    overhead_pages_ -= ended.overhead;
+    credit_.release(ended.overhead);
+    count_promise(node, promise, false);
+    guest_memory_ -= memory;
   }
   try {
     emit(EventKind::guest_destroyed, guest.name(), 0, "", "its handle was dropped, or the host ended");
@@ -221,22 +227,53 @@ HostCore::Pinned HostCore::pinned(const GuestCore* except) {
     host::GatePass pass(guest->gate());
     if (!pass) continue;
     const auto pages = guest->memory().counters.pinned.load(std::memory_order_relaxed);
-    const auto reserved = guest->options().reservation / kPageSize;
+    const auto reserved = guest->memory().arbitration.reserved.load(std::memory_order_relaxed);
     all.pages += pages;
     all.beyond_reservation += pages > reserved ? pages - reserved : 0;
   }
   return all;
 }
 
-std::uint64_t HostCore::pinnable(const GuestCore& guest) {
-  const auto above = [](std::uint64_t a, std::uint64_t b) { return a > b ? a - b : 0; };
+std::uint64_t HostCore::pinnable(GuestCore& guest) {
+  using base::above;
   // Half the budget stays for what moves: with everything pinned nobody could be served. And what is pinned beyond a
   // guest's reservation comes from what nobody has reserved.
   const auto others = pinned(&guest);
-  const auto unreserved = above(credit_.budget(), overhead_pages_ + reserved_ / kPageSize + others.beyond_reservation);
-  const auto own = (guest.options().limit != 0 ? guest.options().limit : guest.options().memory) / kPageSize;
-  return std::min(
-      {own, above(credit_.budget() / 2, others.pages), unreserved + guest.options().reservation / kPageSize});
+  const auto& a = guest.memory().arbitration;
+  const auto limit = a.limit.load(std::memory_order_relaxed);
+  const auto unreserved = arbiter_.pinnable_beyond(others.beyond_reservation);
+  return std::min({limit != 0 ? limit : guest.memory().pages(), arbiter_.pinnable_in_pools(guest.memory()),
+                   above(credit_.budget() / 2, others.pages), unreserved + a.reserved.load(std::memory_order_relaxed)});
+}
+
+void HostCore::set_pinned_beyond() { arbiter_.set_pinned_beyond(pinned(nullptr).beyond_reservation); }
+
+void HostCore::count_promise(const host::NodeRuntime& node, const Promise& promise, bool made) {
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    if (nodes_[i].get() != &node) continue;
+    uses_[i].promised += made ? promise.most : -promise.most;
+    uses_[i].reserved += made ? promise.reserved : -promise.reserved;
+  }
+  reserved_ += made ? promise.reserved : -promise.reserved;
+}
+
+HostCore::Promise HostCore::promise_of(const region::GuestMemory& m) {
+  const auto limit = m.arbitration.limit.load(std::memory_order_relaxed);
+  return {(limit != 0 ? std::min(limit, m.pages()) : m.pages()) * kPageSize,
+          m.arbitration.reserved.load(std::memory_order_relaxed) * kPageSize};
+}
+
+void HostCore::count_seat(GuestCore& guest, bool taken) noexcept {
+  auto& overhead = guest.memory().arbitration.overhead;
+  if (taken) {
+    ++overhead;
+    ++overhead_pages_;
+    credit_.charge(1);
+  } else {
+    --overhead;
+    --overhead_pages_;
+    credit_.release(1);
+  }
 }
 
 }  // namespace vmm

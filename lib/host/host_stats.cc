@@ -3,6 +3,17 @@
 
 namespace vmm {
 
+const char* to_string(MemoryState state) noexcept {
+  switch (state) {
+    case MemoryState::high: return "high";
+    case MemoryState::clear: return "clear";
+    case MemoryState::soft: return "soft";
+    case MemoryState::hard: return "hard";
+    case MemoryState::low: return "low";
+  }
+  return "unknown";
+}
+
 Result<HostStats> HostCore::stats() {
   if (in_child()) return forked("stats");
   HostStats s;
@@ -11,11 +22,15 @@ Result<HostStats> HostCore::stats() {
   s.free = credit_.free() * kPageSize;
   s.overhead = overhead_pages_ * kPageSize;
   s.reserved = reserved_;
+  s.min_free = arbiter_.min_free_pages() * kPageSize;
+  s.state = arbiter_.state();
+  s.pools = arbiter_.pool_stats();
   for (const auto& guest : guests()) {
     auto stats = guest->stats();
     if (!stats) continue;  // it is ending
     s.guests.push_back(std::move(*stats));
     s.swapped += s.guests.back().swapped;
+    s.ballooned += s.guests.back().ballooned;
   }
   for (const auto& node : nodes_) s.nodes.push_back(node->node.id);
   s.capability_level = move_ ? to_string(capabilities_.level)

@@ -3,14 +3,12 @@
 namespace vmm::host {
 
 Result<std::unique_ptr<NodeRuntime>> make_node_runtime(const topology::Node& node, const NodeRuntimeOptions& options,
-                                                       region::Credit& credit, region::MemoryDemand& demand,
+                                                       region::Credit& credit, Arbiter& arbiter,
+                                                       region::MemoryDemand& demand,
                                                        region::Notices& notices, const base::Clock& clock) {
   const HostOptions& host = options.host;
   auto runtime = std::make_unique<NodeRuntime>();
   runtime->node = node;
-  const auto keep_free = static_cast<std::uint64_t>(host.min_free * static_cast<double>(credit.budget()));
-  // Memory is plentiful, so that it is filled ahead of use, well above the threshold only.
-  const auto roomy = 2 * keep_free + credit.budget() / 16;
   if (options.move) {
     auto pool = region::ZeroPool::create(node.id, credit);
     if (!pool) return tl::unexpected(pool.error());
@@ -20,14 +18,11 @@ Result<std::unique_ptr<NodeRuntime>> make_node_runtime(const topology::Node& nod
   in.node = node.id;
   in.io = host.swap_io;
   in.batch_pages = host.swap_in_batch_pages;
-  in.low_free_pages = keep_free / 2;
   auto swap_in = reclaim::SwapIn::create(in, credit, notices);
   if (!swap_in) return tl::unexpected(swap_in.error());
   runtime->swap_in = std::move(*swap_in);
   region::FaultServiceOptions fault;
   fault.node = node.id;
-  fault.low_free_pages = keep_free;
-  fault.roomy_free_pages = roomy;
   auto faults =
       region::FaultService::create(fault, credit, *runtime->swap_in, demand, notices, runtime->zero_pool.get());
   if (!faults) return tl::unexpected(faults.error());
@@ -40,11 +35,8 @@ Result<std::unique_ptr<NodeRuntime>> make_node_runtime(const topology::Node& nod
   out.retry_timeout = std::max<base::Nanos>(host.swap_retry_timeout, std::chrono::milliseconds(10));
   auto swap_out = reclaim::SwapOut::create(out, notices);
   if (!swap_out) return tl::unexpected(swap_out.error());
-  WorkerOptions work;
-  work.node = node.id;
-  work.min_free = host.min_free;
-  work.roomy_free_pages = roomy;
-  auto worker = Worker::create(work, credit, std::move(*swap_out), runtime->zero_pool.get(), notices, clock);
+  auto worker =
+      Worker::create(node.id, credit, arbiter, std::move(*swap_out), runtime->zero_pool.get(), notices, clock);
   if (!worker) return tl::unexpected(worker.error());
   runtime->worker = std::move(*worker);
   return runtime;

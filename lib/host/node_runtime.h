@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "host/arbiter.h"
 #include "host/worker.h"
 #include "reclaim/swap_in.h"
 #include "region/fault_service.h"
@@ -37,7 +38,8 @@ struct NodeRuntimeOptions {
 
 // Errors: those of the parts. On error nothing runs.
 Result<std::unique_ptr<NodeRuntime>> make_node_runtime(const topology::Node& node, const NodeRuntimeOptions& options,
-                                                       region::Credit& credit, region::MemoryDemand& demand,
+                                                       region::Credit& credit, Arbiter& arbiter,
+                                                       region::MemoryDemand& demand,
                                                        region::Notices& notices, const base::Clock& clock);
 
 }  // namespace vmm::host

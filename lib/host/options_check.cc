@@ -1,5 +1,7 @@
 #include "host/options_check.h"
 
+#include <algorithm>
+#include <chrono>
 #include <string>
 
 #include "base/error.h"
@@ -9,31 +11,78 @@ namespace vmm::host {
 namespace {
 
 constexpr std::uint64_t kLeastBudget = 16 * MiB;
+// Of which at least so much is left for guests, however many nodes there are: else none ever gets a page.
+constexpr std::uint64_t kLeastForGuests = 4 * MiB;
 
 std::string field(const char* name, const std::string& value) { return std::string(name) + " = " + value; }
 std::string field(const char* name, std::uint64_t value) { return field(name, std::to_string(value)); }
 
+constexpr std::uint32_t kMostSampled = 10'000;
+
+Result<void> check_tax(const std::string& name, double tax) {
+  if (tax >= 0 && tax <= 0.99) return {};
+  return base::invalid(field(name.c_str(), std::to_string(tax)), "give a share from 0 (shares alone) to 0.99");
+}
+
+// A value that is none of the enumeration's would be taken for the default somewhere and for nothing elsewhere.
+template <typename Enum>
+Result<void> check_enum(const char* name, Enum value, Enum last, const char* values) {
+  const auto number = static_cast<long long>(value);
+  if (number >= 0 && number <= static_cast<long long>(last)) return {};
+  return base::invalid(field(name, std::to_string(number)), std::string("give ") + values);
+}
+
+Result<void> check_enums(const HostOptions& o) {
+  for (const auto& r :
+       {check_enum("HostOptions::memory_ladder", o.memory_ladder, MemoryLadder::sliding, "classic or sliding"),
+        check_enum("HostOptions::scheduler", o.scheduler, Scheduler::manual, "automatic or manual"),
+        check_enum("HostOptions::isolation", o.isolation, Isolation::write_protect,
+                   "automatic, move or write_protect"),
+        check_enum("HostOptions::swap_io", o.swap_io, SwapIo::threads, "automatic, io_uring or threads"),
+        check_enum("HostOptions::management", o.management, Management::at_creation,
+                   "automatic, on_demand or at_creation")})
+    if (!r) return r;
+  return {};
+}
+
 }  // namespace
 
-Result<void> check_host_options(const HostOptions& o, std::uint64_t budget, const Capabilities& caps) {
-  if (budget < kLeastBudget)
+Result<void> check_host_options(const HostOptions& o, std::uint64_t budget, std::uint64_t buffers,
+                                const Capabilities& caps) {
+  const auto least = std::max(kLeastBudget, buffers + kLeastForGuests);
+  if (budget < least)
     return base::invalid(field("HostOptions::memory", budget),
-                         "give at least 16777216 bytes (16 MiB), or 0 for what the machine allows");
+                         "give at least " + std::to_string(least) + " bytes, of which the nodes' buffers take " +
+                             base::bytes_text(buffers) + ", or 0 for what the machine allows");
   if (o.swap_in_batch_pages < 1 || o.swap_in_batch_pages > 64)
     return base::invalid(field("HostOptions::swap_in_batch_pages", o.swap_in_batch_pages), "give 1 to 64");
   if (o.swap_async_write_pages < 1 || o.swap_async_write_pages > 64)
     return base::invalid(field("HostOptions::swap_async_write_pages", o.swap_async_write_pages), "give 1 to 64");
   if (!(o.min_free >= 0 && o.min_free <= 0.5))
     return base::invalid(field("HostOptions::min_free", std::to_string(o.min_free)), "give a share from 0 to 0.5");
-  if (o.rebalance_period.count() <= 0)
-    return base::invalid(field("HostOptions::rebalance_period", std::to_string(o.rebalance_period.count()) + " ms"),
-                         "give at least 1 ms");
-  if (o.watchdog_timeout.count() <= 0)
-    return base::invalid(field("HostOptions::watchdog_timeout", std::to_string(o.watchdog_timeout.count()) + " ms"),
-                         "give at least 1 ms");
-  if (o.swap_retry_timeout.count() < 0)
-    return base::invalid(field("HostOptions::swap_retry_timeout", std::to_string(o.swap_retry_timeout.count()) + " ms"),
-                         "give 0 or more");
+  const struct {
+    const char* name;
+    std::chrono::milliseconds value;
+    int least;  // ms
+  } times[] = {{"HostOptions::rebalance_period", o.rebalance_period, 1},
+               {"HostOptions::watchdog_timeout", o.watchdog_timeout, 1},
+               {"HostOptions::swap_retry_timeout", o.swap_retry_timeout, 0},
+               {"HostOptions::balance_period", o.balance_period, 1},
+               {"HostOptions::sample_period", o.sample_period, 10},
+               {"HostOptions::balloon_timeout", o.balloon_timeout, 1},
+               {"HostOptions::stop_timeout", o.stop_timeout, 0}};
+  for (const auto& t : times)
+    if (t.value.count() < t.least)
+      return base::invalid(field(t.name, std::to_string(t.value.count()) + " ms"),
+                           t.least == 0 ? "give 0 or more" : "give at least " + std::to_string(t.least) + " ms");
+  if (auto r = check_enums(o); !r) return r;
+  if (auto r = check_tax("HostOptions::idle_tax", o.idle_tax); !r) return r;
+  if (o.sample_pages > kMostSampled)
+    return base::invalid(field("HostOptions::sample_pages", o.sample_pages),
+                         "give at most " + std::to_string(kMostSampled) + ", or 0 for none");
+  if (o.balloon_max_percent > 95)
+    return base::invalid(field("HostOptions::balloon_max_percent", o.balloon_max_percent),
+                         "give 0 (no ballooning) to 95");
   const auto needs = [&](const char* capability, const char* option) -> Result<void> {
     if (caps.has(capability)) return {};
     const auto* item = caps.find(capability);
@@ -72,6 +121,13 @@ Result<void> check_guest_options(const GuestOptions& o, const topology::Topology
                          "at least the reservation, " + std::to_string(o.reservation));
   if (o.limit != 0 && o.limit < kHugePageSize)
     return base::invalid(who + field("GuestOptions::limit", o.limit), "at least 2097152 (2 MiB), or 0 for none");
+  if (o.shares.of(o.memory) == 0)
+    return base::invalid(who + field("GuestOptions::shares", "custom(0)"), "give at least 1 share");
+  if (o.balloon_max.value_or(0) % kPageSize != 0)
+    return base::invalid(who + field("GuestOptions::balloon_max", *o.balloon_max),
+                         "give a multiple of 4096, or 0 for no balloon");
+  if (o.idle_tax)
+    if (auto r = check_tax(who + "GuestOptions::idle_tax", *o.idle_tax); !r) return r;
   for (const int node : o.node_affinity) {
     const auto* n = topology.find(node);
     if (n == nullptr) {
@@ -87,26 +143,32 @@ Result<void> check_guest_options(const GuestOptions& o, const topology::Topology
   return {};
 }
 
-Result<void> check_admission(const GuestOptions& o, const AdmissionState& s) {
-  const auto who = "guest \"" + o.name + "\": ";
-  const auto usable =
-      static_cast<std::uint64_t>(static_cast<double>(s.budget) * (1.0 - s.min_free)) -
-      std::min(s.overhead, s.budget / 2);
-  // Page table and slot table, the kernel's page tables of the memory and of its staging area: four words a page.
-  const auto metadata = o.memory / kPageSize * 32;
-  if (s.reserved + o.reservation + metadata > usable)
-    return base::fail(Errc::admission_refused,
-                      who + field("GuestOptions::reservation", o.reservation) + " and " + base::bytes_text(metadata) +
-                          " of tables: " + base::bytes_text(usable - std::min(usable, s.reserved)) +
-                          " of HostOptions::memory are unreserved",
-                      "lower the reservation or the memory, or raise HostOptions::memory");
-  if (!s.can_reclaim && s.guest_memory + o.memory > usable)
-    return base::fail(Errc::admission_refused,
-                      who + field("GuestOptions::memory", o.memory) +
-                          ": without userfaultfd nothing can be reclaimed, and " +
-                          base::bytes_text(usable - std::min(usable, s.guest_memory)) + " are left",
-                      "lower the memory, or make userfaultfd available: see probe()");
+Result<void> check_pool_options(const std::string& path, const PoolOptions& o) {
+  const auto who = "pool \"" + path + "\": ";
+  const bool well_formed = path.size() > 1 && path.front() == '/' && path.back() != '/' &&
+                           path.find("//") == std::string::npos;
+  if (!well_formed) return base::invalid("pool \"" + path + "\"", "give a path as \"/production\" or \"/a/b\"");
+  if (o.reservation % kPageSize != 0)
+    return base::invalid(who + field("PoolOptions::reservation", o.reservation), "give a multiple of 4096");
+  if (o.limit % kPageSize != 0)
+    return base::invalid(who + field("PoolOptions::limit", o.limit), "give a multiple of 4096, or 0 for none");
+  if (o.limit != 0 && o.limit < kHugePageSize)
+    return base::invalid(who + field("PoolOptions::limit", o.limit), "at least 2097152 (2 MiB), or 0 for none");
+  if (o.limit != 0 && o.limit < o.reservation)
+    return base::invalid(who + field("PoolOptions::limit", o.limit),
+                         "at least the reservation, " + std::to_string(o.reservation));
+  if (o.shares.of(0) == 0)
+    return base::invalid(who + field("PoolOptions::shares", "custom(0)"), "give at least 1 share");
   return {};
+}
+
+Result<void> check_fits(const GuestOptions& o, std::uint64_t budget, std::uint64_t guest_memory) {
+  if (guest_memory + o.memory <= budget) return {};
+  return base::fail(Errc::admission_refused,
+                    "guest \"" + o.name + "\": " + field("GuestOptions::memory", o.memory) +
+                        ": without userfaultfd nothing can be reclaimed, and " +
+                        base::bytes_text(budget - std::min(budget, guest_memory)) + " are left",
+                    "lower the memory, or make userfaultfd available: see probe()");
 }
 
 }  // namespace vmm::host

@@ -7,22 +7,22 @@
 #include "topology/topology.h"
 #include "vmm/capabilities.h"
 #include "vmm/options.h"
+#include "vmm/pool.h"
 #include "vmm/result.h"
 
 namespace vmm::host {
 
-// `budget`: bytes, the option's or what stands for 0.
-Result<void> check_host_options(const HostOptions& options, std::uint64_t budget, const Capabilities& capabilities);
+// `budget`: bytes, the option's or what stands for 0. `buffers`: bytes of it that the nodes take for themselves.
+Result<void> check_host_options(const HostOptions& options, std::uint64_t budget, std::uint64_t buffers,
+                                const Capabilities& capabilities);
 Result<void> check_guest_options(const GuestOptions& options, const topology::Topology& topology);
 
-// Bytes.
-struct AdmissionState {
-  std::uint64_t budget = 0, overhead = 0, reserved = 0, guest_memory = 0;
-  double min_free = 0;
-  bool can_reclaim = true;
-};
+Result<void> check_pool_options(const std::string& path, const PoolOptions& options);
 
-// Whether the host can keep its promises to that guest too. Errors: Errc::admission_refused, saying what is missing.
-Result<void> check_admission(const GuestOptions& options, const AdmissionState& state);
+// Bytes that the tables of a guest of that size take, the kernel's included: four words a page.
+constexpr std::uint64_t table_bytes(std::uint64_t memory) noexcept { return memory / kPageSize * 32; }
+
+// Where nothing can be reclaimed, guests must fit. Bytes. Errors: Errc::admission_refused, saying what is missing.
+Result<void> check_fits(const GuestOptions& options, std::uint64_t budget, std::uint64_t guest_memory);
 
 }  // namespace vmm::host

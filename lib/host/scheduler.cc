@@ -44,21 +44,44 @@ base::Nanos HostCore::look() {
     round(now);
     next_round_ = now + options_.rebalance_period;
   }
+  targets_wanted_.exchange(false, std::memory_order_acq_rel);
+  const auto next_observation = arbiter_.observe(now);
+  if (now >= next_sampling_) {
+    for (const auto& node : nodes_) node->worker->sample(now);
+    next_sampling_ = now + sampling_interval();
+  }
   drain_notices();
   if (group_watch_.limited() && now >= next_group_look_) {
     watch_group(now);
     next_group_look_ = now + kGroupPeriod;
   }
-  const auto wait = std::min<base::Nanos>(period, next_round_ - clock_.now());
+  auto wait = std::min<base::Nanos>(period, next_round_ - clock_.now());
+  wait = std::min(wait, next_sampling_ - clock_.now());
+  wait = std::min(wait, next_observation - clock_.now());
   return group_watch_.limited() ? std::min(wait, kGroupPeriod) : wait;
+}
+
+// Often enough for use to be believed well within a period.
+base::Nanos HostCore::sampling_interval() {
+  const base::Nanos part = arbiter_.options().sample_period / 16;
+  return std::max<base::Nanos>(std::min<base::Nanos>(part, options_.rebalance_period), std::chrono::milliseconds(5));
 }
 
 Result<void> HostCore::tick(base::Nanos now) {
   if (in_child()) return forked("tick");
   if (options_.scheduler != Scheduler::manual)
     return base::invalid("tick with HostOptions::scheduler = automatic", "create the host with Scheduler::manual");
+  constexpr std::chrono::hours kCentury(24 * 365 * 100);
+  if (now - clock_.now() > kCentury)
+    return base::invalid("tick at " + std::to_string(now.count()) + " ns",
+                         "give the time of CLOCK_MONOTONIC, or not much more");
+  // One time for all: workers go on between ticks.
+  now = clock_.advance_to(now);
   watch(now);
   round(now);
+  targets_wanted_.exchange(false, std::memory_order_acq_rel);
+  for (const auto& node : nodes_) node->worker->sample_and_wait(now);
+  arbiter_.observe(now);
   drain_notices();
   events_.deliver();
   return {};
@@ -120,7 +143,7 @@ base::Nanos HostCore::watch(base::Nanos now) {
 // Keeps out of the way of the kernel's killer when the control group has less room than the budget says.
 void HostCore::watch_group(base::Nanos now) {
   const auto entered = enter_guests(true);
-  const auto withheld = group_watch_.measure(entered.memories, credit_, now);
+  const auto withheld = group_watch_.measure(entered.memories, credit_, arbiter_.min_free(), now);
   if (withheld == credit_.withheld()) return;
   // Said when it begins to matter, not at every page.
   const auto matters = credit_.budget() / 64;
@@ -138,18 +161,34 @@ void HostCore::round(base::Nanos now) {
   watch_group(now);
   for (const auto& guest : guests()) {
     host::GatePass pass(guest->gate());
-    if (!pass) continue;
-    const auto out = guest->memory().counters.freed.load(std::memory_order_relaxed);
-    if (out > guest->reported_out)
-      emit(EventKind::reclaimed, guest->name(), (out - guest->reported_out) * kPageSize, "swap",
-           "free memory was below " + base::bytes_text(static_cast<std::uint64_t>(
-                                          options_.min_free * static_cast<double>(credit_.budget()) * kPageSize)) +
-               ", the guest's limit was near, or reclaim() was called");
-    guest->reported_out = out;
+    if (pass) report_reclaim(*guest);
   }
+  set_pinned_beyond();
   check_fault_threads(now);
   return_to_native(now);
   for (const auto& node : nodes_) node->worker->want_mending();
+}
+
+// What has been taken of the guest since the last report, by mechanism and reason.
+void HostCore::report_reclaim(GuestCore& guest) {
+  auto& m = guest.memory();
+  const auto limit = m.arbitration.limit.load(std::memory_order_relaxed) * kPageSize;
+  const auto target = m.arbitration.target.load(std::memory_order_relaxed) * kPageSize;
+  const auto report = [&](std::uint64_t out, std::atomic<std::uint64_t>& reported, const char* mechanism,
+                          const std::string& why) {
+    // By one thread at a time, but for the guest's end.
+    const auto before = reported.exchange(out);
+    if (out > before) emit(EventKind::reclaimed, guest.name(), (out - before) * kPageSize, mechanism, why);
+  };
+  const auto short_of = "free memory was near or below " + base::bytes_text(arbiter_.min_free_pages() * kPageSize) +
+                        "; the guest's target is " + base::bytes_text(target);
+  const std::string reasons[] = {short_of, "the guest's limit of " + base::bytes_text(limit), "the limit of its pool",
+                                 "reclaim() was called"};
+  for (std::size_t i = 0; i < std::size(reasons); ++i) {
+    report(m.counters.freed_for[i].load(std::memory_order_relaxed), guest.reported_out[i], "swap", reasons[i]);
+    report(m.counters.ballooned_for[i].load(std::memory_order_relaxed), guest.reported_ballooned[i], "balloon",
+           reasons[i]);
+  }
 }
 
 void HostCore::check_fault_threads(base::Nanos now) {
@@ -193,10 +232,11 @@ void HostCore::return_to_native(base::Nanos now) {
   for (const auto& guest : guests()) {
     host::GatePass pass(guest->gate());
     if (!pass || !guest->memory().managed()) continue;
-    const auto limit = guest->options().limit;
-    if (limit != 0 && limit < guest->options().memory) continue;
+    const auto limit = guest->memory().arbitration.limit.load(std::memory_order_relaxed);
+    if (limit != 0 && limit < guest->memory().pages()) continue;
+    if (arbiter_.pool_limited(arbiter_.entitlement(guest->memory()).pool)) continue;
     const auto& c = guest->memory().counters;
-    if (c.staging.load() + c.swapped.load() + c.lost.load() + c.pinned.load() != 0) continue;
+    if (c.staging.load() + c.swapped.load() + c.lost.load() + c.pinned.load() + c.ballooned.load() != 0) continue;
     if (!guest->node().worker->unmanage(guest->memory())) continue;
     watch_again();
     emit(EventKind::guest_native, guest->name(), guest->options().memory, "userfaultfd",

@@ -32,6 +32,7 @@ struct Seat::Impl {
   int tid = 0;
   std::uint64_t cpu_at_attach = 0;  // ns
   std::vector<int> old_affinity;    // empty: the affinity was not changed
+  bool counted = false;             // in the guest's overhead; protected by its list of seats
 
   void release() noexcept;
   // Processor time the thread has used since it attached, in ns; 0 when it has ended.

@@ -10,32 +10,29 @@
 
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "host/arbiter.h"
+#include "host/guest_sampling.h"
 #include "os/poller.h"
 #include "os/thread.h"
-#include "policy/reclaim_plan.h"
 #include "reclaim/evictor.h"
 #include "reclaim/swap_out.h"
 #include "region/zero_pool.h"
 
 namespace vmm::host {
 
-struct WorkerOptions {
-  int node = 0;
-  double min_free = 0.06;
-  std::uint64_t roomy_free_pages = 0;  // above this much free memory, huge pages are zeroed ahead
-};
-
 class Worker {
  public:
   // What it uses outlives it. `clock` is the host's.
   // Errors: EMFILE, ENOMEM, EAGAIN (threads).
-  static Result<std::unique_ptr<Worker>> create(const WorkerOptions& options, region::Credit& credit,
+  static Result<std::unique_ptr<Worker>> create(int node, region::Credit& credit, Arbiter& arbiter,
                                                 std::unique_ptr<reclaim::SwapOut> out, region::ZeroPool* zero_pool,
                                                 region::Notices& notices, const base::Clock& clock);
-  ~Worker();
+  ~Worker() { stop(); }
+  // Ends its thread; it can be woken still, in vain. Idempotent.
+  void stop() noexcept;
 
-  // The guest's memory may be taken from now on. Its reservation is in pages. Errors: ENOMEM.
-  Result<void> attach(region::GuestMemory& guest, std::uint64_t reservation) VMM_EXCLUDES(mutex_);
+  // The guest's memory may be taken from now on. Errors: ENOMEM.
+  Result<void> attach(region::GuestMemory& guest) VMM_EXCLUDES(mutex_);
   // Nothing of the guest is touched any more; its writes in flight have ended. Blocks.
   void detach(region::GuestMemory& guest) VMM_EXCLUDES(mutex_);
   // Takes up to `pages` pages and waits for it. Returns how many left memory. Errors: ENOMEM (none left).
@@ -43,8 +40,14 @@ class Worker {
   // Makes the guest native again if that can be; between slices, so that nothing is being taken. Blocks.
   bool unmanage(region::GuestMemory& guest) VMM_EXCLUDES(mutex_);
 
-  // Looks at the host's free memory soon. Any thread, fault threads included.
+  // Looks at what is sampled, at the time `now`: soon, or before it returns. Not from its own thread.
+  void sample(base::Nanos now) noexcept;
+  void sample_and_wait(base::Nanos now) noexcept VMM_EXCLUDES(mutex_);
+
+  // Looks at the host's free memory soon: within kRestMs. Any thread, fault threads included.
   void wake() noexcept;
+  // At once: somebody waits. As wake().
+  void wake_at_once() noexcept;
   // Zeroes huge pages ahead soon. As wake().
   void want_zeros() noexcept;
   // Makes some huge pages of small ones when it has nothing else to do. As wake().
@@ -53,15 +56,20 @@ class Worker {
   os::AsyncIo::Backend backend() const noexcept { return out_->backend(); }
 
  private:
+  static constexpr std::uint64_t kSlicePages = 1024;  // 4 MiB: about a millisecond of parking and hashing
+  // A page may be three chances warm; the fourth round takes it.
+  static constexpr int kRounds = 5;
+
   struct Member {
     std::unique_ptr<reclaim::Evictor> evictor;
-    std::uint64_t reservation;
+    std::unique_ptr<GuestSampling> sampling;
     std::uint64_t mend_hand = 0;  // chunk
   };
   struct Request {
-    enum Kind { kAttach, kDetach, kReclaim, kUnmanage } kind;
+    enum Kind { kAttach, kDetach, kReclaim, kUnmanage, kSample } kind;
     region::GuestMemory* guest;
-    std::uint64_t pages = 0;    // attach: reservation; reclaim: wanted
+    std::uint64_t pages = 0;    // reclaim: wanted
+    base::Nanos now{};          // sample
     std::uint64_t freed = 0;         // reclaim: what has left memory
     std::uint64_t freed_before = 0;  // the guest's counter when it began
     std::uint64_t handed = 0;        // pages handed on to be written
@@ -73,32 +81,48 @@ class Worker {
     Request* next = nullptr;    // in the queue
   };
 
-  Worker(const WorkerOptions& options, region::Credit& credit, std::unique_ptr<reclaim::SwapOut> out,
-         region::ZeroPool* zero_pool, region::Notices& notices, const base::Clock& clock);
+  Worker(region::Credit& credit, Arbiter& arbiter, std::unique_ptr<reclaim::SwapOut> out, region::ZeroPool* zero_pool,
+         region::Notices& notices, const base::Clock& clock);
   void submit(Request& request) noexcept VMM_EXCLUDES(mutex_);
   void push_locked(Request& request) noexcept VMM_REQUIRES(mutex_);
   void pop_locked() noexcept VMM_REQUIRES(mutex_);
+  // How long to sleep: -1 = until somebody rings. `resting`: but for what cannot wait, whoever rings.
+  struct Sleep {
+    int ms = -1;
+    bool resting = false;
+  };
+
   void run();
-  int look();
+  Sleep look();
+  bool may_rest() const noexcept;
   bool serve_requests() VMM_EXCLUDES(mutex_);
   bool serve(Request& request);
   bool reclaim_slice(Request& request);
   bool relieve_pressure();
+  std::uint64_t free_pages_of(Member& member, const policy::ReclaimStep& step, base::Nanos grace, base::Nanos now);
+  bool roomy() const noexcept;
   bool zero_ahead();
   void mend_some() noexcept;
+  void sample_members(base::Nanos now);
   Member* find(const region::GuestMemory& guest);
+  static std::uint64_t load(const std::atomic<std::uint64_t>& counter) noexcept {
+    return counter.load(std::memory_order_relaxed);
+  }
 
-  const WorkerOptions options_;
   region::Credit& credit_;
+  Arbiter& arbiter_;
   const std::unique_ptr<reclaim::SwapOut> out_;
   region::ZeroPool* const zero_pool_;
   region::Notices& notices_;
   const base::Clock& clock_;
-  os::Poller poller_;
+  os::Poller poller_;       // the bell, and writes that have ended
+  os::Poller rest_poller_;  // the bell alone
   os::Doorbell bell_;
-  std::atomic<bool> awake_{false};  // a ring is on its way
+  std::atomic<bool> awake_{false};   // a ring is on its way, or it looks soon without
+  std::atomic<bool> urgent_{false};  // a ring is on its way
   std::atomic<bool> zeros_wanted_{false};
   std::atomic<bool> mend_wanted_{false};
+  std::atomic<base::Nanos::rep> sample_at_{0};  // 0: not asked
   std::atomic<bool> stop_{false};
 
   base::Mutex mutex_{base::LockRank::worker};
@@ -110,9 +134,11 @@ class Worker {
 
   // The thread's own.
   std::vector<Member> members_;
-  bool under_way_ = false;
+  std::uint64_t moved_ = 0;  // pages that the last look has parked, handed on to be written, or drained
+  bool awaited_ = false;     // some balloon's answer was, at the last look
   int fruitless_ = 0;  // looks in a row that freed nothing although memory was short
   bool exhausted_ = false;
+  base::Random random_;
 
   os::Thread thread_;
 };

@@ -1,0 +1,149 @@
+// What callers ask of a worker and wait for: a queue on their own stacks, served slice by slice between looks.
+#include <algorithm>
+#include <cerrno>
+#include <new>
+#include <string>
+
+#include "base/above.h"
+#include "base/error.h"
+#include "host/worker.h"
+#include "reclaim/drop_leftovers.h"
+
+namespace vmm::host {
+
+using base::above;
+using region::GuestMemory;
+
+void Worker::push_locked(Request& request) noexcept {
+  request.next = nullptr;
+  (last_ != nullptr ? last_->next : first_) = &request;
+  last_ = &request;
+}
+
+void Worker::pop_locked() noexcept {
+  first_ = first_->next;
+  if (first_ == nullptr) last_ = nullptr;
+}
+
+void Worker::submit(Request& request) noexcept {
+  base::MutexLock lock(mutex_);
+  push_locked(request);
+  bell_.ring();
+  while (!request.done) served_.wait(mutex_);
+}
+
+Result<void> Worker::attach(GuestMemory& guest) {
+  Request request{Request::kAttach, &guest};
+  submit(request);
+  if (request.error != 0)
+    return base::fail_errno(request.error, "attaching guest \"" + guest.name() + "\" to its worker", "free memory");
+  return {};
+}
+
+void Worker::detach(GuestMemory& guest) {
+  Request request{Request::kDetach, &guest};
+  submit(request);
+}
+
+Result<std::uint64_t> Worker::reclaim(GuestMemory& guest, std::uint64_t pages) {
+  Request request{Request::kReclaim, &guest, pages};
+  submit(request);
+  if (request.error != 0 && request.freed == 0)
+    return base::fail_errno(request.error, "reclaim of guest \"" + guest.name() + "\"", "free memory");
+  return request.freed;
+}
+
+void Worker::sample_and_wait(base::Nanos now) noexcept {
+  Request request{Request::kSample, nullptr};
+  request.now = now;
+  submit(request);
+}
+
+bool Worker::unmanage(GuestMemory& guest) {
+  Request request{Request::kUnmanage, &guest};
+  submit(request);
+  return request.result;
+}
+
+// Serves one slice of the first request. True if there is more to do.
+bool Worker::serve_requests() {
+  Request* request = nullptr;
+  {
+    base::MutexLock lock(mutex_);
+    if (first_ == nullptr) return false;
+    request = first_;
+  }
+  bool done = true;
+  try {
+    done = serve(*request);
+  } catch (const std::bad_alloc&) {
+    request->error = ENOMEM;
+  }
+  base::MutexLock lock(mutex_);
+  pop_locked();
+  if (done) {
+    request->done = true;
+    served_.notify_all();
+  } else {
+    push_locked(*request);
+  }
+  return first_ != nullptr;
+}
+
+bool Worker::serve(Request& request) {
+  auto* member = request.guest != nullptr ? find(*request.guest) : nullptr;
+  switch (request.kind) {
+    case Request::kAttach:
+      members_.push_back({std::make_unique<reclaim::Evictor>(*request.guest, notices_),
+                          std::make_unique<GuestSampling>(*request.guest)});
+      return true;
+    case Request::kDetach:
+      out_->finish(true, clock_.now());
+      if (member != nullptr) members_.erase(members_.begin() + (member - members_.data()));
+      return true;
+    case Request::kReclaim: return member == nullptr || reclaim_slice(request);
+    case Request::kUnmanage: {
+      out_->finish(true, clock_.now());
+      reclaim::drop_leftovers(*request.guest);
+      if (member != nullptr) member->sampling->end();
+      base::MutexLock control(request.guest->control);
+      request.result = request.guest->unmanage();
+      return true;
+    }
+    case Request::kSample: sample_members(request.now); return true;
+  }
+  return true;
+}
+
+// Parks and writes one slice at once. True when the request is done: enough has left, or nothing more will.
+bool Worker::reclaim_slice(Request& request) {
+  auto& guest = *request.guest;
+  const auto& c = guest.counters;
+  auto* member = find(guest);
+  const auto now = clock_.now();
+  if (!request.begun) request.freed_before = load(c.freed);
+  request.begun = true;
+  const auto freed = [&] { return load(c.freed) - request.freed_before; };
+  // What is being written has not left yet, but need not be taken once more.
+  const auto in_flight = out_->pages_in_flight();
+  const auto wanted = std::min(above(request.pages, freed() + in_flight), kSlicePages);
+  const auto staged = above(load(c.staging), member->sampling->parked());
+  auto takeable = above(above(load(c.resident), staged), load(guest.arbitration.reserved));
+  std::uint64_t handed = 0;
+  if (wanted > 0) {
+    takeable -= std::min(takeable, member->sampling->release(*member->evictor, now, takeable));
+    const auto missing = std::min(above(wanted, member->evictor->parked()), takeable);
+    if (missing > 0) member->evictor->park(missing, ~std::uint64_t{0}, now, takeable);
+    handed = member->evictor->write(wanted, now, now, *out_);
+  }
+  request.handed += handed;
+  if (wanted > 0) request.idle_rounds = handed == 0 ? request.idle_rounds + 1 : 0;
+  // What comes back as fast as it is written is hot: twice what was asked for has been tried then.
+  bool done = request.idle_rounds >= kRounds || request.handed >= 2 * request.pages + kSlicePages;
+  // The last slice, and one that found nothing, wait for their writes; the others overlap with the next.
+  out_->finish(done || wanted < kSlicePages || handed == 0, now);
+  request.freed = freed();
+  return done || request.freed >= request.pages;
+}
+
+}  // namespace vmm::host
