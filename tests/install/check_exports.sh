@@ -1,21 +1,22 @@
 #!/bin/bash
-# Checks that a shared library exports names of the public namespace vmm and nothing else, under the given SONAME.
-#   check_exports.sh <libvmm.so> <soname>
+# Checks that a shared library exports names of the public namespace vmm and nothing else, under the given SONAME, and
+# among them the one given.
+#   check_exports.sh <library> <soname> <mangled name>
 set -euo pipefail
 
-library=$1 soname=$2
+library=$1 soname=$2 expected=$3
 names=$(nm -D --defined-only --format=posix "$library" | cut -d' ' -f1 | sed 's/@.*//')
 bad=$(grep -vE '^_Z(NK?3vmm|T[ISV]N3vmm)' <<< "$names" || true)
 # vmm::Host yes, vmm::os::File no.
-bad+=$(grep -E '^_Z(T[ISV])?NK?3vmm(4base|6policy|2os|8topology|6region|7sharing|7reclaim|7migrate|4host|8internal)[0-9]' \
+bad+=$(grep -E '^_Z(T[ISV])?NK?3vmm(4base|6policy|2os|8topology|6region|7sharing|7reclaim|7migrate|4host|4heap|8internal)[0-9]' \
   <<< "$names" || true)
 if [[ -n $bad ]]; then
   echo "$library exports names that are not of the public namespace vmm:"
   c++filt <<< "$bad"
   exit 1
 fi
-if ! grep -q '^_ZN3vmm14error_categoryEv$' <<< "$names"; then
-  echo "$library does not export vmm::error_category()"
+if ! grep -qx "$expected" <<< "$names"; then
+  echo "$library does not export $(c++filt "$expected")"
   exit 1
 fi
 if ! readelf -d "$library" | grep -qF "Library soname: [$soname]"; then

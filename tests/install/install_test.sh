@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs a build tree into a fresh prefix and builds a consumer outside of the source tree against it: by
-# find_package (default, shared, static), and by pkg-config (shared, static). Runs each.
+# find_package (default, shared, static), and by pkg-config (shared, static), and one of libvmm::heap likewise. Runs
+# each.
 #   install_test.sh <cmake> <build tree> <source tree> <C++ compiler> <CMake generator>
 set -euo pipefail
 
@@ -24,7 +25,10 @@ for header in "$source"/include/vmm/*.h; do
 done
 libdir=$(dirname "$(find "$prefix" -name libvmm.a)")
 [[ -e $libdir/libvmm.so ]] || missing "libvmm.so is not installed"
+[[ -e $libdir/libvmm_heap.so ]] || missing "libvmm_heap.so is not installed"
+[[ -f $libdir/libvmm_heap.a ]] || missing "libvmm_heap.a is not installed"
 [[ -f $libdir/pkgconfig/libvmm.pc ]] || missing "libvmm.pc is not installed"
+[[ -f $libdir/pkgconfig/libvmm-heap.pc ]] || missing "libvmm-heap.pc is not installed"
 if grep -rlF -e "$build" -e "$source" -e "$work/first" "$prefix/include" "$libdir/cmake" "$libdir/pkgconfig"; then
   missing "the files above name the build tree, the source tree or the first prefix"
 fi
@@ -32,13 +36,15 @@ fi
 # check <name> <so|a> <program>: it runs, and it needs libvmm.so only when linked so.
 check() {
   local name=$1 kind=$2 program=$3 needs=a
-  if ! "$program" > "$work/out" 2>&1; then
+  # Settings meant for the program's jemalloc, some of them wrong: the heap's takes none and says nothing.
+  if ! MALLOC_CONF="junk:true,nonsense:1,narenas:0" "$program" > "$work/out" 2>&1; then
     cat "$work/out"
     missing "$name: the program failed"
     return
   fi
   if readelf -d "$program" | grep -q 'NEEDED.*libvmm\.so\.0'; then needs=so; fi
   [[ $needs == "$kind" ]] || missing "$name: linked lib*.$needs instead of lib*.$kind"
+  if grep -q jemalloc "$work/out"; then missing "$name: $(grep jemalloc "$work/out")"; fi
   echo "$name: $(head -n 1 "$work/out")"
 }
 
@@ -52,6 +58,7 @@ by_cmake() {
     return
   fi
   check "$name" "$kind" "$tree/consumer"
+  check "$name, heap" "$kind" "$tree/heap_consumer"
 }
 by_cmake find_package_default so
 by_cmake find_package_shared so -DKIND=shared
@@ -60,9 +67,9 @@ by_cmake find_package_BUILD_SHARED_LIBS_OFF a -DBUILD_SHARED_LIBS=OFF
 
 export PKG_CONFIG_PATH=$libdir/pkgconfig
 by_pkg_config() {
-  local name=$1 kind=$2
-  shift 2
-  if ! "$compiler" -std=c++20 "$work/source/main.cc" -o "$work/$name" "$@" 2> "$work/log"; then
+  local name=$1 kind=$2 source=$3
+  shift 3
+  if ! "$compiler" -std=c++20 "$work/source/$source" -o "$work/$name" "$@" 2> "$work/log"; then
     cat "$work/log"
     missing "$name: the consumer does not build"
     return
@@ -70,10 +77,14 @@ by_pkg_config() {
   check "$name" "$kind" "$work/$name"
 }
 # shellcheck disable=SC2046  # the words are meant to be split
-by_pkg_config pkg_config_shared so $(pkg-config --cflags --libs libvmm) -Wl,-rpath,"$libdir"
-# As a distribution without libvmm.so would have it: then -lvmm is the archive.
-rm "$libdir"/libvmm.so*
+by_pkg_config pkg_config_shared so main.cc $(pkg-config --cflags --libs libvmm) -Wl,-rpath,"$libdir"
 # shellcheck disable=SC2046
-by_pkg_config pkg_config_static a $(pkg-config --cflags --static --libs libvmm)
+by_pkg_config pkg_config_heap_shared so heap.cc $(pkg-config --cflags --libs libvmm-heap) -Wl,-rpath,"$libdir"
+# As a distribution without libvmm.so would have it: then -lvmm is the archive.
+rm "$libdir"/libvmm.so* "$libdir"/libvmm_heap.so*
+# shellcheck disable=SC2046
+by_pkg_config pkg_config_static a main.cc $(pkg-config --cflags --static --libs libvmm)
+# shellcheck disable=SC2046
+by_pkg_config pkg_config_heap_static a heap.cc $(pkg-config --cflags --static --libs libvmm-heap)
 
 exit $failed

@@ -15,9 +15,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "host/host_core.h"
 #include "support/child.h"
+#include "support/host_rig.h"
 #include "support/process_state.h"
 #include "support/temp_directory.h"
+#include "topology/topology.h"
 #include "vmm/vmm.h"
 
 namespace vmm::test {
@@ -79,13 +82,61 @@ TEST_F(BadInput, HostOptions) {
        "1 ms"},
       {[](auto& o) { o.swap_retry_timeout = std::chrono::milliseconds(-1); }, "HostOptions::swap_retry_timeout", "-1",
        "0"},
+      {[](auto& o) { o.memory_ladder = static_cast<MemoryLadder>(2); }, "HostOptions::memory_ladder", "2", "sliding"},
+      {[](auto& o) { o.memory_ladder = static_cast<MemoryLadder>(-1); }, "HostOptions::memory_ladder", "-1",
+       "classic or sliding"},
+      {[](auto& o) { o.scheduler = static_cast<Scheduler>(7); }, "HostOptions::scheduler", "7", "automatic or manual"},
+      {[](auto& o) { o.isolation = static_cast<Isolation>(3); }, "HostOptions::isolation", "3", "write_protect"},
+      {[](auto& o) { o.swap_io = static_cast<SwapIo>(3); }, "HostOptions::swap_io", "3", "io_uring"},
+      {[](auto& o) { o.management = static_cast<Management>(3); }, "HostOptions::management", "3", "on_demand"},
+      {[](auto& o) { o.idle_tax = 1; }, "HostOptions::idle_tax", "1", "0.99"},
+      {[](auto& o) { o.sample_pages = 10'001; }, "HostOptions::sample_pages", "10001", "10000"},
+      {[](auto& o) { o.balloon_max_percent = 96; }, "HostOptions::balloon_max_percent", "96", "95"},
+      {[](auto& o) { o.sample_period = std::chrono::milliseconds(9); }, "HostOptions::sample_period", "9", "10 ms"},
+      {[](auto& o) { o.balance_period = std::chrono::milliseconds(0); }, "HostOptions::balance_period", "0", "1 ms"},
+      {[](auto& o) { o.balloon_timeout = std::chrono::milliseconds(0); }, "HostOptions::balloon_timeout", "0", "1 ms"},
+      {[](auto& o) { o.stop_timeout = std::chrono::milliseconds(-1); }, "HostOptions::stop_timeout", "-1", "0 or more"},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(std::string(c.field) + " = " + c.value);
     auto options = host_options();
     c.set(options);
     expect_error(Host::create(options), kInvalid, c.field, c.value, c.remedy);
+    if (options.memory_ladder == HostOptions().memory_ladder) continue;
+    auto host = Host::create(host_options());
+    ASSERT_TRUE(host) << host.error().message();
+    expect_error(host->configure({.memory_ladder = options.memory_ladder}), kInvalid, c.field, c.value, c.remedy);
   }
+}
+
+// Each node has buffers. A budget that they leave nothing of would have every guest wait for ever; the least that is
+// accepted serves a guest of several times its size.
+TEST_F(BadInput, BudgetThatTheNodesBuffersLeaveNothingOf) {
+  const auto nodes = topology::Topology::synthetic("node:8 core:1 pu:1");
+  ASSERT_TRUE(nodes) << nodes.error().message();
+  auto options = host_options();
+  options.memory = 32 * MiB;
+  const auto refused = HostCore::create(options, *nodes);
+  expect_error(refused, kInvalid, "HostOptions::memory", "33554432", "give at least ");
+  const auto least = refused.error().remedy.substr(std::string("give at least ").size());
+  options.memory = std::stoull(least) / kPageSize * kPageSize;
+  options.scheduler = Scheduler::automatic;
+  auto core = HostCore::create(options, *nodes);
+  ASSERT_TRUE(core) << core.error().message();
+  {
+    auto large = guest_options();
+    large.memory = 16 * MiB;
+    large.node_affinity = {0};
+    auto guest_core = (*core)->create_guest(large);
+    ASSERT_TRUE(guest_core) << guest_core.error().message();
+    Guest guest(std::move(*guest_core));
+    fill_guest(guest, 1);
+    EXPECT_EQ(wrong_in(guest, 1), "");
+  }
+  auto less = HostChange{};
+  less.memory = 32 * MiB;
+  expect_error((*core)->configure(less), kInvalid, "HostOptions::memory", "33554432", "give at least ");
+  (*core)->shut_down();
 }
 
 TEST_F(BadInput, GuestOptions) {
@@ -261,6 +312,10 @@ TEST_F(BadInput, VerbsOfAGuest) {
   EXPECT_TRUE(guest->reclaim(~std::uint64_t{0})) << "more than there is takes what there is";
   EXPECT_EQ(memory[0], std::byte{7});
   EXPECT_EQ(memory[memory.size() - 1], std::byte{7});
+  auto manual = Host::create(host_options());
+  ASSERT_TRUE(manual) << manual.error().message();
+  expect_error(manual->tick(std::chrono::nanoseconds::max()), kInvalid, "tick", "9223372036854775807",
+               "CLOCK_MONOTONIC");
   expect_error(host->tick(std::chrono::seconds(1)), kInvalid, "HostOptions::scheduler", "automatic",
                "Scheduler::manual");
   // Pinned pages are not discarded, not even in part.

@@ -52,6 +52,34 @@ TEST_P(EvictorTest, WhatIsTouchedGetsASecondChance) {
   for (std::uint64_t page = 0; page < 64; ++page) EXPECT_EQ(guest.state(page), PageState::resident) << "still warm";
 }
 
+// Hot pages lie among cold ones: they stay for two visits more, and keep none of their neighbours.
+TEST_P(EvictorTest, AHotPageStaysWithoutItsNeighbours) {
+  NodeRig rig(GetParam());
+  auto& guest = rig.add();
+  guest.fill();
+  rig.park(guest);
+  for (const std::uint64_t page : {70u, 5u, 200u}) EXPECT_EQ(guest.wrong(page, page + 1, 1), "");
+  rig.write(guest);
+  rig.settle(guest);
+  EXPECT_EQ(guest->counters.resident.load(), 3u);
+  for (int visit = 0; visit < 2; ++visit) EXPECT_EQ(guest.evictor().park(256, kNoEnd, rig.now()), 0u) << visit;
+  EXPECT_EQ(guest.evictor().park(256, kNoEnd, rig.now()), 3u);
+  rig.write(guest);
+  EXPECT_EQ(guest->counters.resident.load(), 0u);
+  // What is read back for a touch stays for one, also where it follows a page that leaves.
+  EXPECT_EQ(guest.wrong(99, 100, 1), "");
+  rig.settle(guest);
+  EXPECT_EQ(guest.evictor().park(256, kNoEnd, rig.now()), 0u);
+  EXPECT_EQ(guest.wrong(100, 101, 1), "");
+  rig.settle(guest);
+  EXPECT_GT(guest.evictor().park(256, kNoEnd, rig.now()), 0u);
+  EXPECT_EQ(guest.state(99), PageState::isolated);
+  EXPECT_EQ(guest.state(100), PageState::resident);
+  EXPECT_GT(guest.evictor().park(256, kNoEnd, rig.now()), 0u);
+  EXPECT_EQ(guest.state(100), PageState::isolated);
+  EXPECT_EQ(guest.wrong(), "");
+}
+
 TEST_P(EvictorTest, RunsAreWrittenWhenTheirGraceHasPassed) {
   NodeRig rig(GetParam());
   auto& guest = rig.add();

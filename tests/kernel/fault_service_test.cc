@@ -78,7 +78,7 @@ TEST_P(FaultServiceTest, FirstTouchWithRoomIsAHugePageZeroedAhead) {
   guest.fill(0, 512, 1);
   EXPECT_EQ(guest->counters.faults.load(), 1u);
   EXPECT_GT(rig.zeros_wanted_calls(), 0u);
-  if (probe().has("thp")) {
+  if (probe().has("transparent_huge_pages")) {
     EXPECT_EQ(test::smaps_bytes(guest.at(0), 1024 * kPageSize, "AnonHugePages"), kHugePageSize);
   }
   // None is ready: the fault asks for one, is told that there will be none, and goes on with small pages.

@@ -100,6 +100,9 @@ TEST_P(ForkedChild, EveryCallSaysSoAndTheParentGoesOn) {
   }));
 }
 
+// What the parent's threads were just working with is nobody's in the child: no leaks are looked for there.
+bool in_child_of_fork = false;
+
 // A child that ends by exit(), with its static destructors and the handles still alive.
 TEST_P(ForkedChild, ExitsCleanly) {
   const TempDirectory directory;
@@ -113,6 +116,7 @@ TEST_P(ForkedChild, ExitsCleanly) {
   for (int i = 0; i < 20; ++i) {
     const pid_t child = ::fork();
     if (child == 0) {
+      in_child_of_fork = true;
       ::alarm(20);
       {
         const Guest mine = std::move(*guest);
@@ -131,3 +135,7 @@ VMM_EACH_WAY(ForkedChild);
 
 }  // namespace
 }  // namespace vmm::test
+
+// Asked by the leak sanitizer at exit.
+extern "C" int __lsan_is_turned_off();
+extern "C" int __lsan_is_turned_off() { return vmm::test::in_child_of_fork ? 1 : 0; }

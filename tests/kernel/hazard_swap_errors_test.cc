@@ -237,17 +237,23 @@ TEST_P(SwapErrors, Hazard10_FailedFileIsLeftAloneUntilItsTime) {
   auto& guest = rig.add();
   guest.fill();
   CallHook hook;
-  hook.fail(rig.write_call(), EIO, 1);
+  hook.fail(rig.write_call(), EIO);
   rig.evict(guest);
-  // One write failed; those in flight with it succeeded, or the state would be the same.
-  const auto resident = guest->counters.resident.load();
-  if (guest.store().failed()) {
+  ASSERT_TRUE(guest.store().failed());
+  ASSERT_EQ(guest->counters.resident.load(), 256u);
+  hook.fail(rig.write_call(), 0, 0);
+  const auto writes = hook.count(rig.write_call());
+  for (const int seconds : {0, 299}) {
+    rig.set_now(rig.now() + std::chrono::seconds(seconds));
     EXPECT_EQ(rig.park(guest), 0u) << "parking would only cost rescues";
-    EXPECT_EQ(guest->counters.resident.load(), resident);
+    rig.evict(guest);
+    EXPECT_EQ(guest->counters.resident.load(), 256u);
+    EXPECT_EQ(hook.count(rig.write_call()), writes) << "it is not even tried";
   }
-  rig.set_now(rig.now() + std::chrono::seconds(301));
+  rig.set_now(rig.now() + std::chrono::seconds(2));
   rig.evict(guest);
   EXPECT_EQ(guest->counters.resident.load(), 0u);
+  EXPECT_FALSE(guest.store().failed());
   EXPECT_EQ(guest.wrong(), "");
 }
 

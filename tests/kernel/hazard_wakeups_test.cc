@@ -139,14 +139,17 @@ TEST_P(WakeUps, Hazard14_RunThatIsStoppedInItsMiddleForgetsNobody) {
   test::fill_page(bytes.data(), guest->id(), 37, 4);
   hook.hold(os::Call::uffd_copy, "vmm-fault");
   std::vector<std::thread> waiters;
-  for (std::uint64_t page = 32; page < 48; ++page)
+  for (std::uint64_t page = 32; page < 48; ++page) {
     waiters.emplace_back([&, page] {
       if (page != 37)
         guest.fill(page, page + 1, 1);
       else
         try_read(guest.at(page));
     });
-  ASSERT_TRUE(eventually([&] { return hook.held() == 1 && waiting(guest) == 16; }));
+    // A write comes first: a read would be answered by the kernel's zero page.
+    ASSERT_TRUE(eventually([&] { return hook.held() == 1; }));
+  }
+  ASSERT_TRUE(eventually([&] { return waiting(guest) == 16; }));
   copy_quietly(guest, 37, bytes.data());
   hook.release();
   for (auto& w : waiters) w.join();

@@ -302,7 +302,7 @@ TEST_P(NativeAndManaged, BackToNativeAfterPlenty) {
   ASSERT_TRUE(guest);
   PageOracle oracle(guest->memory(), 1);
   oracle.write(0, oracle.pages());
-  std::chrono::seconds now{1000};
+  std::chrono::nanoseconds now = std::chrono::steady_clock::now().time_since_epoch();
   ASSERT_TRUE(host->tick(now));
   ASSERT_TRUE(guest->reclaim(4 * MiB));
   ASSERT_TRUE(guest->stats()->managed);

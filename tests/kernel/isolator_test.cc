@@ -125,7 +125,7 @@ TEST_P(IsolatorTest, HugePageLeavesAndReturnsWhole) {
   }
   const auto bytes = [&](const std::byte* start) { return test::smaps_bytes(start, 512 * kPageSize, "AnonHugePages"); };
   const bool was_huge = bytes(huge.at(0)) == kHugePageSize;
-  if (!was_huge && !probe().has("thp")) GTEST_SKIP() << "probe(): no transparent huge pages";
+  if (!was_huge && !probe().has("transparent_huge_pages")) GTEST_SKIP() << "probe(): no transparent huge pages";
   std::vector<region::PageWord> words;
   for (std::uint64_t page = 0; page < 512; ++page) words.push_back(huge->table.lock(page));
   TakenSet taken;

@@ -1,5 +1,9 @@
 // Guest::stats and Host::stats agree with what the kernel counts.
+#include <chrono>
+#include <ostream>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -99,6 +103,61 @@ TEST_P(Stats, CountEveryKindOfFault) {
   EXPECT_EQ(s.swap_errors, 0U);
   EXPECT_EQ(s.rejected_faults, 0U);
   EXPECT_EQ(s.lost, 0U);
+}
+
+// Bytes.
+struct Figures {
+  std::uint64_t overhead, target, of_host, consumed, free, of_pool, of_root;
+  bool operator==(const Figures&) const = default;
+  friend void PrintTo(const Figures& f, std::ostream* out) {
+    *out << "overhead " << f.overhead << ", target " << f.target << "; host: overhead " << f.of_host << ", consumed "
+         << f.consumed << ", free " << f.free << "; pool " << f.of_pool << ", root " << f.of_root;
+  }
+};
+
+// A thread that is attached costs a page: of its guest, of the guest's pool, and of the host. In the target, too.
+TEST_P(Stats, CountAttachedThreadsAsOverhead) {
+  auto options = host_options(directory_.path(), 128 * MiB);
+  options.scheduler = Scheduler::manual;
+  options.management = Management::at_creation;
+  auto host = Host::create(options);
+  ASSERT_TRUE(host) << host.error().message();
+  ASSERT_TRUE(host->create_pool("/p", {}));
+  auto go = guest_options("g", 4 * MiB);
+  go.large_pages = false;
+  go.pool = "/p";
+  auto guest = host->create_guest(go);
+  ASSERT_TRUE(guest) << guest.error().message();
+  PageOracle oracle(guest->memory(), 1);
+  oracle.write(0, oracle.pages());
+  auto now = std::chrono::steady_clock::now().time_since_epoch();
+  const auto figures = [&] {
+    now += 2 * options.balance_period;
+    EXPECT_TRUE(host->tick(now));
+    const auto h = *host->stats();
+    const auto& g = h.guests.at(0);
+    EXPECT_EQ(g.target, g.resident + g.overhead) << "memory is plentiful";
+    EXPECT_EQ(h.pools.at(1).consumed, g.resident + g.overhead);
+    const auto &of_pool = h.pools.at(1), &root = h.pools.at(0);
+    return Figures{g.overhead, g.target, h.overhead, h.consumed, h.free, of_pool.consumed, root.consumed};
+  };
+  const auto before = figures();
+  EXPECT_GE(before.overhead, guest->stats()->metadata);
+  const auto with = [&](std::uint64_t threads) {
+    const auto more = threads * kPageSize;
+    return Figures{before.overhead + more, before.target + more, before.of_host + more, before.consumed + more,
+                   before.free - more,     before.of_pool + more, before.of_root + more};
+  };
+  auto seat = guest->attach_current_thread(Attach::measure_only);
+  ASSERT_TRUE(seat) << seat.error().message();
+  EXPECT_EQ(figures(), with(1));
+  Seat second;
+  std::thread([&] { second = std::move(*guest->attach_current_thread(Attach::measure_only)); }).join();
+  EXPECT_EQ(figures(), with(2));
+  seat->release();
+  EXPECT_EQ(figures(), with(1));
+  second = Seat();
+  EXPECT_EQ(figures(), before);
 }
 
 VMM_EACH_WAY(Stats);

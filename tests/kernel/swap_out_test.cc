@@ -102,7 +102,7 @@ TEST_P(SwapOutTest, AHugePageLeavesAsOneEachTime) {
     }
     guest.fill(version);
     const bool whole = rig.moves() && huge(guest.at(0)) == kHugePageSize;
-    if (rig.moves() && probe().has("thp")) {
+    if (rig.moves() && probe().has("transparent_huge_pages")) {
       ASSERT_TRUE(whole);
     }
     EXPECT_EQ(rig.park(guest), 512u);

@@ -126,12 +126,20 @@ void print_summary(const Phase& phase, World& world, const Monitor& monitor,
     sum.swapped_out += g.swapped_out;
     sum.swapped_in += g.swapped_in;
     sum.swap_written += g.swap_written;
+    sum.ballooned_out += g.ballooned_out;
+    sum.balloon_popped += g.balloon_popped;
+    sum.samples += g.samples;
+    sum.sample_faults += g.sample_faults;
+    sum.stops += g.stops;
   }
   std::printf("  faults %" PRIu64 ": fills %" PRIu64 ", rescues %" PRIu64 ", swap-ins %" PRIu64
               ", waited for memory %" PRIu64 "; pages busy %" PRIu64 "\n  swapped out %" PRIu64 " MiB (%" PRIu64
               " written), in %" PRIu64 " MiB\n",
               sum.faults, sum.fills, sum.rescues, sum.swap_ins, sum.stalls, sum.busy_pages, sum.swapped_out / MiB,
               sum.swap_written / MiB, sum.swapped_in / MiB);
+  std::printf("  ballooned %" PRIu64 " MiB, popped %" PRIu64 " pages; sampled %" PRIu64 " periods, %" PRIu64
+              " faults; stopped %" PRIu64 " times\n",
+              sum.ballooned_out / MiB, sum.balloon_popped / kPageSize, sum.samples, sum.sample_faults, sum.stops);
   std::printf("  most memory seen %.1f of %.1f MiB in %" PRIu64 " readings (%" PRIu64
               " single ones above); events %" PRIu64 ", exhausted %" PRIu64 ", stalled %" PRIu64 "\n",
               static_cast<double>(monitor.most_seen()) / MiB, static_cast<double>(world.budget()) / MiB,

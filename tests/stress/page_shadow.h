@@ -39,6 +39,8 @@ enum class Op : std::uint8_t {
   destroy,
   stats,
   native,
+  give,       // by the balloon
+  configure,
   compare,
 };
 inline constexpr unsigned kOps = static_cast<unsigned>(Op::compare) + 1;
@@ -60,6 +62,10 @@ class PageShadow {
         return;
       if (spins > 32) std::this_thread::yield();
     }
+  }
+  bool try_lock() noexcept {
+    auto l = lock_.load(std::memory_order_relaxed);
+    return (l & (kWriter | kReaders)) == 0 && lock_.compare_exchange_strong(l, l | kWriter, std::memory_order_acquire);
   }
   void unlock() noexcept { lock_.fetch_add(kSequence - kWriter, std::memory_order_release); }
   void lock_shared() noexcept {

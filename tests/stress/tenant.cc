@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "stress/giving_driver.h"
 #include "stress/report.h"
 
 namespace vmm::stress {
@@ -10,7 +11,7 @@ const char* to_string(Op op) noexcept {
   constexpr const char* names[kOps] = {"none",    "read",       "glance",   "write",     "write_zeros", "patch",
                                        "count",   "bulk_write", "scan",     "discard",   "pin",         "unpin",
                                        "reclaim", "restore",    "prefetch", "device_in", "device_out",  "seat",
-                                       "create",  "destroy",    "stats",    "native",    "compare"};
+                                       "create",  "destroy",    "stats",    "native",     "give",     "configure", "compare"};
   return static_cast<unsigned>(op) < kOps ? names[static_cast<unsigned>(op)] : "?";
 }
 
@@ -20,11 +21,17 @@ Tenant::Tenant(Guest guest, std::uint64_t id, std::string name)
       name_(std::move(name)),
       base_(guest_.memory().data()),
       pages_(guest_.memory().size() / kPageSize),
-      shadow_(std::make_unique<PageShadow[]>(pages_)) {
+      shadow_owner_(new PageShadow[pages_]),
+      shadow_(shadow_owner_.get()) {
   add_known(*this);
 }
 
 Tenant::~Tenant() { remove_known(*this); }
+
+void Tenant::give_balloon(std::uint64_t seed) {
+  if (auto r = guest_.set_balloon(std::make_shared<GivingDriver>(shadow_owner_, pages_, seed)); !r)
+    report_failure(r.error().message());
+}
 
 void Tenant::log(const Actor& who, std::uint64_t first, std::uint64_t pages) const noexcept {
   for (auto page = first; page < first + pages; ++page) shadow_[page].log(who.op, who.thread, who.number);

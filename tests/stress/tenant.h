@@ -35,6 +35,8 @@ class Tenant {
   std::byte* at(std::uint64_t page) const noexcept { return base_ + page * kPageSize; }
   Guest& guest() noexcept { return guest_; }
   PageShadow& shadow(std::uint64_t page) const noexcept { return shadow_[page]; }
+  // From now on the host may ask for its pages.
+  void give_balloon(std::uint64_t seed);
   void log(const Actor& who, std::uint64_t first, std::uint64_t pages) const noexcept;
 
   // The page as its shadow says; counters are those of the shadow when called.
@@ -74,7 +76,8 @@ class Tenant {
   const std::string name_;
   std::byte* const base_;
   const std::uint64_t pages_;
-  const std::unique_ptr<PageShadow[]> shadow_;
+  const std::shared_ptr<PageShadow[]> shadow_owner_;  // with its balloon driver
+  PageShadow* const shadow_;
   std::atomic<std::uint64_t> hot_{0};
 };
 

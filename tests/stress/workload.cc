@@ -1,6 +1,7 @@
 #include "stress/workload.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <shared_mutex>
 #include <utility>
@@ -21,7 +22,7 @@ constexpr Weight kWeights[] = {
     {Op::count, 1300},     {Op::bulk_write, 150}, {Op::scan, 300},   {Op::discard, 350},     {Op::pin, 200},
     {Op::unpin, 200},      {Op::reclaim, 50},     {Op::restore, 10}, {Op::prefetch, 300},    {Op::device_in, 150},
     {Op::device_out, 150}, {Op::seat, 50},        {Op::create, 60},  {Op::destroy, 20},      {Op::stats, 80},
-    {Op::native, 80},
+    {Op::native, 70},      {Op::configure, 10},
 };
 constexpr std::uint64_t kHotPages = 48;  // neighbours on which threads meet
 constexpr std::size_t kMostHeldPins = 3;
@@ -100,6 +101,7 @@ void Workload::on_tenant(Place& place, Tenant& tenant, Op op) {
     case Op::reclaim: return reclaim(tenant);
     case Op::seat: return seat(tenant);
     case Op::native: return go_native(place, tenant);
+    case Op::configure: return configure(tenant);
     case Op::restore:
       if (auto r = tenant.guest().restore(); !r) report_failure(r.error().message());
       return;
@@ -256,6 +258,30 @@ void Workload::reclaim(Tenant& tenant) {
   if (auto r = tenant.guest().reclaim((1 + random_.below(most)) * kPageSize); !r) report_failure(r.error().message());
 }
 
+// Whatever is changed while everything goes on; the host refuses what it cannot promise.
+void Workload::configure(Tenant& tenant) {
+  GuestChange change;
+  const auto some = [&] { return random_.below(tenant.pages() / 4 + 1) * kPageSize; };
+  if (random_.below(2) == 0) change.shares = Shares::custom(1 + random_.below(5000));
+  if (random_.below(3) == 0) change.idle_tax = static_cast<double>(random_.below(100)) / 100;
+  if (random_.below(3) == 0) change.balloon_max = some();
+  if (random_.below(4) == 0) change.pool = random_.below(2) == 0 ? "/" : kPools[random_.below(std::size(kPools))];
+  // A reservation that has come must not keep others from everything, nor a limit this one.
+  if (random_.below(4) == 0) change.reservation = some() / 4 / kPageSize * kPageSize;
+  if (random_.below(4) == 0) change.limit = random_.below(2) == 0 ? 0 : (tenant.pages() / 2 + 1024) * kPageSize;
+  auto r = tenant.guest().configure(change);
+  if (!r && r.error().code != Errc::admission_refused && r.error().code.value() != EINVAL)
+    report_failure(r.error().message());
+  if (!r) ++refused_;
+  if (random_.below(20) != 0) return;
+  HostChange host;
+  host.idle_tax = static_cast<double>(random_.below(100)) / 100;
+  host.memory_ladder = random_.below(2) == 0 ? MemoryLadder::classic : MemoryLadder::sliding;
+  host.balloon_max_percent = static_cast<std::uint32_t>(random_.below(96));
+  if (auto h = world_.host().configure(host); !h && h.error().code != Errc::admission_refused)
+    report_failure(h.error().message());
+}
+
 void Workload::seat(Tenant& tenant) {
   if (seat_) return seat_.release();
   auto seat = tenant.guest().attach_current_thread(random_.below(2) == 0 ? Attach::bind : Attach::measure_only);
@@ -269,7 +295,7 @@ void Workload::go_native(const Place& place, Tenant& tenant) {
   if (place.long_lived) return;
   const auto core = core_of(tenant.guest());
   auto& memory = core->memory();
-  if (!memory.managed() || core->options().limit != 0 || memory.counters.pinned != 0) return;
+  if (!memory.managed() || memory.arbitration.limit != 0 || memory.counters.pinned != 0) return;
   if (auto r = tenant.guest().restore(); !r) report_failure(r.error().message());
   if (!core->node().worker->unmanage(memory)) return;
   ++went_native_;
@@ -284,6 +310,7 @@ void Workload::replace(Place& place, Op op) {
   if (random_.below(4) == 0)
     for (std::uint64_t page = 0; page < place.tenant->pages(); ++page) {
       at(*place.tenant, page);
+      const SharedPages pages(*place.tenant, page, 1);  // its balloon may be giving it up
       place.tenant->compare(me(Op::compare), page);
     }
   place.tenant.reset();

@@ -67,16 +67,27 @@ Result<std::unique_ptr<World>> World::build(const WorldOptions& options) {
   host.isolation = options.isolation;
   host.swap_io = options.swap_io;
   host.management = options.management;
+  // Short, so that a run sees many of each.
+  host.balance_period = std::chrono::milliseconds(100);
+  host.sample_period = std::chrono::milliseconds(80);
+  host.sample_pages = 40;
+  host.balloon_timeout = std::chrono::milliseconds(100);
+  host.stop_timeout = std::chrono::milliseconds(20);
   auto made = Host::create(host);
   if (!made) return tl::unexpected(made.error());
   world->host_ = std::move(*made);
   auto* self = world.get();
   world->host_.on_event([self](const Event& event) { self->saw(event); });
+  for (const char* pool : kPools)
+    if (auto r = world->host_.create_pool(pool, {}); !r) return tl::unexpected(r.error());
+  if (auto r = world->host_.configure_pool(kPools[1], {.limit = world->budget_ / 3 / kPageSize * kPageSize}); !r)
+    return tl::unexpected(r.error());
   for (auto& place : world->places_) {
     if (!place->long_lived) continue;
     auto guest = world->host_.create_guest(place->options);
     if (!guest) return tl::unexpected(guest.error());
     place->tenant = std::make_unique<Tenant>(std::move(*guest), next_id_++, place->options.name);
+    place->tenant->give_balloon(options.seed);
   }
   return world;
 }
@@ -89,6 +100,12 @@ void World::saw(const Event& event) {
   ++events_.seen;
   switch (event.kind) {
     case EventKind::memory_exhausted: ++events_.exhausted; break;
+    case EventKind::reclaimed:
+      if (event.guest.empty() || event.bytes == 0 || event.bytes % kPageSize != 0 || event.reason.empty() ||
+          (event.mechanism != "swap" && event.mechanism != "balloon"))
+        report_failure("event of reclaim of " + std::to_string(event.bytes) + " bytes of guest \"" + event.guest +
+                       "\", mechanism \"" + event.mechanism + "\", reason \"" + event.reason + "\"");
+      break;
     case EventKind::fault_stalled:
       ++events_.stalled;
       std::fprintf(stderr, "event %s, guest \"%s\": %s\n", to_string(event.kind), event.guest.c_str(),
@@ -112,12 +129,14 @@ void World::create(Place& place, base::Random& random) {
   if (random.below(3) == 0)
     options.limit = options.reservation + 2 * MiB + random.below(options.memory) / kPageSize * kPageSize;
   options.large_pages = random.below(2) == 0;
+  if (random.below(3) == 0) options.pool = kPools[random.below(std::size(kPools))];
   auto guest = host_.create_guest(options);
   if (!guest) {
     if (guest.error().code != Errc::admission_refused) report_failure(guest.error().message());
     return;
   }
   place.tenant = std::make_unique<Tenant>(std::move(*guest), id, options.name);
+  if (random.below(2) == 0) place.tenant->give_balloon(random.next());
 }
 
 void World::leave_seat(Seat seat) {
@@ -129,6 +148,7 @@ void World::settle() {
   const Actor who{kMostThreads, 0, Op::compare};
   const auto look = [&](const Tenant& tenant, std::uint64_t page) {
     settling_.store(reinterpret_cast<std::uintptr_t>(tenant.at(page)), std::memory_order_relaxed);
+    const SharedPages lock(const_cast<Tenant&>(tenant), page, 1);  // a balloon may be giving it up
     tenant.compare(who, page);
   };
   for (auto& place : places_)
@@ -142,12 +162,13 @@ void World::settle() {
     if (!place->tenant) continue;
     auto& tenant = *place->tenant;
     nodes.insert(&core_of(tenant.guest())->node());
+    if (auto r = tenant.guest().set_balloon(nullptr); !r) report_failure(r.error().message());
     if (auto r = tenant.guest().discard(0, tenant.pages() * kPageSize); !r) report_failure(r.error().message());
     const auto& memory = memory_of(tenant.guest());
     const auto& c = memory.counters;
     const auto& slots = reclaim::SwapStore::of(memory).slots;
     if (!reached([&] {
-          return c.resident == 0 && c.staging == 0 && c.swapped == 0 && c.pinned == 0 && slots.in_use() == 0;
+          return c.resident == 0 && c.staging == 0 && c.swapped == 0 && c.pinned == 0 && c.ballooned == 0 && slots.in_use() == 0;
         }))
       report_failure("guest \"" + tenant.name() + "\", all discarded, still has pages: resident " +
                      std::to_string(c.resident) + ", staging " + std::to_string(c.staging) + ", swapped " +

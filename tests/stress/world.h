@@ -25,6 +25,9 @@ struct WorldOptions {
   std::uint64_t seed = 1;
 };
 
+// Two pools beside the root; the second one is limited.
+inline constexpr const char* kPools[] = {"/one", "/one/two"};
+
 // A place for a guest.
 struct Place {
   GuestOptions options;  // template; the name gets a number in places that are not long-lived

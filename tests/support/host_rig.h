@@ -2,6 +2,7 @@
 // Thread-safety: one thread, but for accesses to the guests' memory.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <string>
@@ -12,6 +13,7 @@
 #include "stress/peek.h"
 #include "support/eventually.h"
 #include "support/pattern.h"
+#include "support/reclaim_events.h"
 #include "support/temp_directory.h"
 #include "support/way.h"
 #include "vmm/vmm.h"
@@ -35,7 +37,10 @@ class HostRig {
     if (host) host_ = std::move(*host);
     host_.on_event([this](const Event& e) { events_.push_back(e); });
   }
-  ~HostRig() { host_.on_event({}); }
+  ~HostRig() {
+    host_.on_event({});
+    EXPECT_EQ(wrong_in_reclaim(events_), "");
+  }
 
   Guest add(const std::string& name, std::uint64_t pages, bool large_pages = false) {
     GuestOptions o;
@@ -49,7 +54,7 @@ class HostRig {
 
   // Lets the scheduler look, `later` after its last look. Events are delivered.
   void tick(std::chrono::nanoseconds later = std::chrono::milliseconds(1)) {
-    now_ += later;
+    now_ = std::max<std::chrono::nanoseconds>(now_, std::chrono::steady_clock::now().time_since_epoch()) + later;
     const auto r = host_.tick(now_);
     EXPECT_TRUE(r) << r.error().message();
   }

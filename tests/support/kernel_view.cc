@@ -85,11 +85,16 @@ std::size_t registered_mappings() {
   return count;
 }
 
-int node_of_page(const std::byte* page) {
-  void* address = const_cast<std::byte*>(page);
-  int status = -EINVAL;
-  if (::syscall(SYS_move_pages, 0, 1UL, &address, nullptr, &status, 0) != 0) return -errno;
-  return status;
+int node_of_page(const std::byte* page) { return nodes_of_pages(page, 1)[0]; }
+
+std::vector<int> nodes_of_pages(const std::byte* start, std::uint64_t pages) {
+  std::vector<void*> addresses(pages);
+  for (std::uint64_t page = 0; page < pages; ++page) addresses[page] = const_cast<std::byte*>(start) + page * kPageSize;
+  std::vector<int> nodes(pages, -EINVAL);
+  if (::syscall(SYS_move_pages, 0, pages, addresses.data(), nullptr, nodes.data(), 0) != 0) nodes.assign(pages, -errno);
+  for (int& node : nodes)
+    if (node == -EFAULT) node = -ENOENT;  // what 6.1 says of a hole
+  return nodes;
 }
 
 std::uint64_t waiting_faults(int userfaultfd) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace vmm::test {
 
@@ -20,6 +21,9 @@ std::size_t mappings_in(const std::byte* start, std::uint64_t bytes);
 std::size_t registered_mappings();
 // Node of the page by move_pages(2), or -errno (-ENOENT: not there).
 int node_of_page(const std::byte* page);
+// The same of each page of the range. -ENOENT also where the kernel's NUMA balancing has hidden a resident page from
+// the query: that it does only in mappings without a policy of their own.
+std::vector<int> nodes_of_pages(const std::byte* start, std::uint64_t pages);
 // Threads that wait in the kernel for an answer of this userfaultfd, and the features it was opened with.
 std::uint64_t waiting_faults(int userfaultfd);
 std::uint64_t userfaultfd_features(int userfaultfd);

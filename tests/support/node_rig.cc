@@ -52,11 +52,10 @@ NodeRig::NodeRig(const Way& way, const RigOptions& options)
   reclaim::SwapInOptions in;
   in.io = way.swap_io;
   in.batch_pages = options.batch_pages;
-  in.low_free_pages = options.low_free_pages;
   swap_in_ = must(reclaim::SwapIn::create(in, credit_, notices_));
   region::FaultServiceOptions fault;
-  fault.low_free_pages = options.low_free_pages;
-  fault.roomy_free_pages = options.roomy_free_pages;
+  credit_.marks().low = credit_.marks().read_ahead = options.low_free_pages;
+  credit_.marks().roomy = options.roomy_free_pages;
   faults_ = must(region::FaultService::create(fault, credit_, *swap_in_, *this, notices_, zero_pool_.get()));
   reclaim::SwapOutOptions out;
   out.io = way.swap_io;

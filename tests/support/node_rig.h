@@ -112,6 +112,7 @@ class NodeRig final : private region::MemoryDemand, private region::CreditWaiter
     zeros_wanted_.fetch_add(1);
     faults_->bell().ring();  // no worker zeroes pages here: who waits for one is told so
   }
+  void targets_wanted() noexcept override {}
   void credit_returned() noexcept override { faults_->bell().ring(); }
 
   TempDirectory directory_;

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "pools.h"
+
 namespace tenants {
 namespace {
 
@@ -22,11 +24,33 @@ TEST(DemoOptionsTest, DefaultsAreSixGuestsInSixtyPercent) {
   ASSERT_TRUE(options) << options.error();
   EXPECT_EQ(options->guests, 6U);
   EXPECT_EQ(options->budget, options->guests * options->size * 60 / 100);
+  EXPECT_EQ(options->production, 4U);
+  EXPECT_EQ(options->production_shares, vmm::Shares::high());
+  EXPECT_EQ(options->batch_shares, vmm::Shares::low());
 }
 
 TEST(DemoOptionsTest, EveryFlagArrives) {
-  const auto options = parse({"--guests=8", "--size", "10", "--budget", "50%", "--seconds", "3", "--seed", "42",
-                              "--isolation", "write_protect", "--swap-io", "threads", "--swap-dir", "/somewhere"});
+  const auto options = parse({"--guests=8",
+                              "--size",
+                              "10",
+                              "--budget",
+                              "50%",
+                              "--seconds",
+                              "3",
+                              "--seed",
+                              "42",
+                              "--isolation",
+                              "write_protect",
+                              "--swap-io",
+                              "threads",
+                              "--swap-dir",
+                              "/somewhere",
+                              "--production",
+                              "5",
+                              "--production-shares",
+                              "1000",
+                              "--batch-shares",
+                              "normal"});
   ASSERT_TRUE(options) << options.error();
   EXPECT_EQ(options->guests, 8U);
   EXPECT_EQ(options->size, 10 * vmm::MiB);
@@ -36,6 +60,9 @@ TEST(DemoOptionsTest, EveryFlagArrives) {
   EXPECT_EQ(options->isolation, vmm::Isolation::write_protect);
   EXPECT_EQ(options->swap_io, vmm::SwapIo::threads);
   EXPECT_EQ(options->swap_directory, "/somewhere");
+  EXPECT_EQ(options->production, 5U);
+  EXPECT_EQ(options->production_shares, vmm::Shares::custom(1000));
+  EXPECT_EQ(options->batch_shares, vmm::Shares::normal());
   EXPECT_TRUE(parse({"--help"})->help);
 }
 
@@ -43,6 +70,22 @@ TEST(DemoOptionsTest, ABudgetIsAPercentageOrMebibytesInAnyOrderOfFlags) {
   EXPECT_EQ(parse({"--budget", "300"})->budget, 300 * vmm::MiB);
   EXPECT_EQ(parse({"--budget", "300MiB"})->budget, 300 * vmm::MiB);
   EXPECT_EQ(parse({"--budget", "50%", "--guests", "2", "--size", "100"})->budget, 100 * vmm::MiB);
+}
+
+TEST(DemoOptionsTest, TwoThirdsOfTheGuestsAreProductionUnlessItIsSaid) {
+  struct Case {
+    std::vector<std::string> flags;
+    std::uint64_t production;
+  };
+  for (const Case& c : {Case{{"--guests", "1"}, 1}, Case{{"--guests", "2"}, 1}, Case{{"--guests", "3"}, 2},
+                        Case{{"--guests", "64"}, 43}, Case{{"--production", "0"}, 0},
+                        Case{{"--production", "2", "--guests", "2"}, 2}}) {
+    const auto options = parse(c.flags);
+    ASSERT_TRUE(options) << options.error();
+    EXPECT_EQ(options->production, c.production);
+    for (std::uint64_t i = 0; i < options->guests; ++i)
+      EXPECT_STREQ(pool_of(*options, i), i < c.production ? "/production" : "/batch");
+  }
 }
 
 TEST(DemoOptionsTest, AnErrorNamesFlagValueAndRemedy) {
@@ -61,6 +104,10 @@ TEST(DemoOptionsTest, AnErrorNamesFlagValueAndRemedy) {
       {{"--budget", "0%"},
        "--budget \"0%\": give a percentage of the rows loaded (1% to 1000%) or MiB for all guests together "
        "(1 to 16777216)"},
+      {{"--production", "7"}, "--production \"7\": there are 6 guests; give as many at most, or more --guests"},
+      {{"--production", "x"},
+       "--production \"x\": give the number of guests in /production, a whole number from 0 to 64"},
+      {{"--batch-shares", "0"}, "--batch-shares \"0\": give low, normal, high or a number from 1 to 1000000000"},
       {{"--isolation", "copy"}, "--isolation \"copy\": give automatic, move or write_protect"},
       {{"--swap-io", "aio"}, "--swap-io \"aio\": give automatic, io_uring or threads"},
       {{"--swap-dir", ""}, "--swap-dir \"\": give the directory of the swap files"},

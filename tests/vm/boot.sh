@@ -1,0 +1,167 @@
+#!/bin/bash
+# boot.sh <build folder> <kernel> <topology> [GoogleTest argument]...: boots that kernel of Debian's ("6.12") on a
+# machine of several nodes in software emulation, runs the build folder's numa_tests and kernel_tests in it, and ends as
+# they did. Exit status 77, and the reason: it cannot be done here. Logs, in <build folder>/vm/<kernel>.<topology>:
+# console.log of the tests, kernel.log of the kernel.
+#
+# Without arguments for GoogleTest, kernel_tests runs what selection.sh says. Environment: VMM_FULL=1 for more of it;
+# VMM_VM_SHARD=<index>/<count> for a part of it; VMM_VM_SECONDS, after which the machine is stopped.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+PATH+=:/usr/sbin:/sbin
+
+skip() {
+  echo "skipped: $*"
+  exit 77
+}
+fail() {
+  echo "failed: $*"
+  exit 1
+}
+
+# The machine, as QEMU's arguments.
+machine=() processors=0 memory=0 count=0
+# node <MiB> <processors>
+node() {
+  local cpus=
+  if [[ $2 -gt 0 ]]; then cpus=,cpus=$processors-$((processors + $2 - 1)); fi
+  machine+=(-object "memory-backend-ram,id=memory$count,size=$1M"
+            -numa "node,nodeid=$count,memdev=memory$count$cpus")
+  count=$((count + 1)) memory=$((memory + $1)) processors=$((processors + $2))
+}
+# distance <a> <b> <value>
+distance() { machine+=(-numa "dist,src=$1,dst=$2,val=$3"); }
+
+# nodes <count> <MiB of each>: with one processor each.
+nodes() {
+  local more
+  for ((more = $1; more > 0; more--)); do node "$2" 1; done
+}
+
+describe_machine() {
+  case $1 in
+    two_nodes) nodes 2 1024 ;;
+    four_nodes)  # two pairs, whose corners lie differently far from each other
+      nodes 4 512
+      distance 0 1 14
+      distance 2 3 14
+      distance 0 2 20
+      distance 1 3 20
+      distance 0 3 26
+      distance 1 2 26
+      ;;
+    eight_nodes) nodes 8 320 ;;
+    memory_only)  # the last
+      nodes 4 512
+      node 512 0
+      ;;
+    *) fail "no topology '$1': two_nodes, four_nodes, eight_nodes, memory_only" ;;
+  esac
+}
+
+# add_program <program>: with the libraries that it loads, all where they lie here; without debug information.
+add_program() {
+  local file
+  cp -L --parents "$1" "$root"
+  strip -g "$root$1"
+  while read -r file; do
+    if [[ ! -e $root$file ]]; then cp -L --parents "$file" "$root"; fi
+  done < <(ldd "$1" 2> /dev/null | grep -oE '/[^ ]+')
+}
+
+# run_in_machine <program> [argument]...: a line of what the machine runs.
+run_in_machine() { printf 'run %s\n' "${*@Q}" >> "$root/programs"; }
+
+make_disk() {
+  local applet
+  root=$work/root
+  mkdir -p "$root"/{bin,dev,etc,proc,sys,tmp,var/tmp}
+  chmod 1777 "$root"/{tmp,var/tmp}
+  cp "$here/init" "$root/init"
+  add_program "$(command -v busybox)"
+  for applet in $(busybox --list); do
+    if [[ $applet != busybox ]]; then ln -s "$(command -v busybox)" "$root/bin/$applet"; fi
+  done
+  add_program "$build/tests/numa_tests"
+  add_program "$build/tests/kernel_tests"
+  add_program "$build/tests/liblive_module.so"
+  printf 'export VMM_RIG=%q GTEST_COLOR=no\n' "$topology" > "$root/programs"
+  if [[ $# -gt 0 ]]; then
+    run_in_machine "$build/tests/numa_tests" "$@"
+    run_in_machine "$build/tests/kernel_tests" "$@"
+  else
+    run_in_machine "$build/tests/numa_tests"
+    # shellcheck source=tests/vm/selection.sh
+    source "$here/selection.sh"
+    if [[ -n ${VMM_VM_SHARD:-} && -z ${VMM_FULL:-} ]]; then
+      printf 'export GTEST_SHARD_INDEX=%q GTEST_TOTAL_SHARDS=%q\n' "${VMM_VM_SHARD%/*}" "${VMM_VM_SHARD#*/}" \
+        >> "$root/programs"
+    fi
+    run_in_machine "$build/tests/kernel_tests" "--gtest_filter=$(selected_kernel_tests "$topology")"
+  fi
+  truncate -s 4G "$work/disk"
+  mkfs.ext4 -q -F -d "$root" "$work/disk"
+}
+
+# boot: until the machine turns itself off; 124 when that takes too long.
+boot() {
+  local status=0
+  timeout "$limit" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -nodefaults -display none -no-reboot \
+    -smp "$processors,sockets=$processors,cores=1,threads=1" -m "$memory" "${machine[@]}" \
+    -drive "file=$work/disk,if=none,id=disk,format=raw,cache=unsafe" -device nvme,drive=disk,serial=disk \
+    -serial "file:$logs/kernel.log" -serial "file:$logs/console.log" -kernel "$image" \
+    -append 'console=ttyS0 root=/dev/nvme0n1 rw init=/init panic=-1 oops=panic' &
+  emulator=$!
+  if [[ -t 1 ]]; then tail -F --pid "$emulator" "$logs/console.log" 2> /dev/null & fi
+  wait "$emulator" || status=$?
+  emulator=
+  return "$status"
+}
+
+# Sums, why tests were skipped, and what those printed that failed or did not end.
+summarise() {
+  grep -E '^(vm: |\[==========\] .* ran\.|\[  (PASSED|FAILED)  \] [0-9]+ test)' "$logs/console.log" || true
+  awk '/: Skipped$/ { getline; reasons[$0]++ }
+       END { for (reason in reasons) printf "%d tests of the machine skipped: %s\n", reasons[reason], reason }' \
+    "$logs/console.log"
+  awk '/^\[ RUN / { text = "" }
+       { text = text $0 "\n" }
+       /^\[ +(OK|SKIPPED) / { text = "" }
+       /^\[  FAILED  \] .* ms\)$/ { printf "%s", text; text = "" }
+       /^vm: exit status / { if ($4 > 1) printf "%s", text; text = "" }
+       END { if (text !~ /^vm: end/) printf "%s", text }' "$logs/console.log" | tail -n 60
+}
+
+if [[ $# -lt 3 ]]; then
+  sed -n '2,/^set/ s/^# \{0,1\}//p' "$0"
+  exit 2
+fi
+build=$(realpath "$1") version=$2 topology=$3
+shift 3
+describe_machine "$topology"
+for tool in qemu-system-x86_64 busybox mkfs.ext4; do
+  command -v "$tool" > /dev/null || skip "$tool is not installed"
+done
+limit=${VMM_VM_SECONDS:-$([[ -n ${VMM_FULL:-} ]] && echo 7200 || echo 900)}
+logs=$build/vm/$version.$topology
+mkdir -p "$logs"
+rm -f "$logs"/*.log
+image=$("$here/kernel.sh" "$version" "$build/vm/kernels") || { status=$?; echo "$image"; exit "$status"; }
+
+work=$(mktemp -d "$logs/work.XXXXXX") emulator=
+trap 'if [[ -n $emulator ]]; then kill "$emulator" 2> /dev/null || true; fi; rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
+make_disk "$@"
+status=0
+boot || status=$?
+touch "$logs"/{console,kernel}.log
+summarise
+echo "logs: $logs/console.log and kernel.log"
+if ! grep -qx 'vm: end' "$logs/console.log"; then
+  echo "--- the kernel's last messages"
+  tail -n 20 "$logs/kernel.log"
+  if [[ $status -eq 124 ]]; then fail "the machine was not done after $limit s"; fi
+  fail "the machine ended too early, QEMU with status $status"
+fi
+if grep -E '^vm: exit status ' "$logs/console.log" | grep -qv ' 0$'; then fail "tests in the machine"; fi
