@@ -21,7 +21,17 @@ void compare_random_swap_in(const Settings& settings, Report& report);
 void measure_metadata(const Settings& settings, Report& report);
 // How far the memory of a process goes over the budget of its host, seen from outside.
 void measure_budget(const Settings& settings, Report& report);
+// How long planning of rebalancing takes for a large host.
+void measure_rebalance(const Settings& settings, Report& report);
 // The process that measure_budget looks at. Returns its exit status.
 int run_budget_load(int argc, char** argv);
+
+// Memory taken from a heap's guest by balloon against the same taken by swap, and against a guest created that size.
+void compare_balloon(const Settings& settings, Report& report);
+
+// The demonstration's databases in guests against the same in plain memory under the kernel's swap and page merging.
+void compare_overcommit(const Settings& settings, Report& report);
+// The process that compare_overcommit measures. Returns its exit status.
+int run_overcommit_load(int argc, char** argv);
 
 }  // namespace vmm::bench

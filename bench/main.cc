@@ -36,6 +36,9 @@ constexpr Comparison kComparisons[] = {
     {"random-swap-in", compare_random_swap_in},
     {"metadata", measure_metadata},
     {"budget", measure_budget},
+    {"rebalance", measure_rebalance},
+    {"balloon", compare_balloon},
+    {"overcommit", compare_overcommit},
 };
 
 int usage() {
@@ -90,7 +93,8 @@ int run_comparisons(int argc, char** argv) {
   for (std::size_t c = 0; c < chosen.size(); ++c) {
     if (any && !chosen[c]) continue;
     std::fprintf(stderr, "%s (%.0f s)\n", kComparisons[c].name, now_seconds() - begin);
-    if (capabilities.level == CapabilityLevel::none && kComparisons[c].run != compare_native) {
+    if (capabilities.level == CapabilityLevel::none && kComparisons[c].run != compare_native &&
+        kComparisons[c].run != measure_rebalance) {
       report.skipped(kComparisons[c].name, "no userfaultfd");
       continue;
     }
@@ -112,6 +116,7 @@ int main(int argc, char** argv) {
   if (first == "--swap-guardian" && argc == 3) return vmm::bench::KernelSwap::guard(argv[2]);
   if (first == "--setting-guardian" && argc == 4) return vmm::bench::KeepFreeMemory::guard(argv[2], argv[3]);
   if (first == "--budget-load") return vmm::bench::run_budget_load(argc - 2, argv + 2);
+  if (first == "--overcommit-load") return vmm::bench::run_overcommit_load(argc - 2, argv + 2);
   if (first == "--micro") {
     argv[1] = argv[0];
     int count = argc - 1;

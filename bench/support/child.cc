@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <stdexcept>
 #include <utility>
@@ -58,6 +59,14 @@ int Child::wait() noexcept {
   int status = -1;
   const int waited = ::waitpid(std::exchange(pid_, -1), &status, 0);
   return waited > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+void Child::write_line(const std::string& line) {
+  const auto text = line + '\n';
+  // A pipe takes a short line whole. That its reader is gone must not end this process.
+  ::signal(SIGPIPE, SIG_IGN);
+  if (::write(in_, text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    throw std::runtime_error(std::string("write to a child: ") + std::strerror(errno));
 }
 
 bool Child::readable(int milliseconds) const {

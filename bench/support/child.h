@@ -21,6 +21,8 @@ class Child {
   std::string read_line();
   // Whether there is something to read, or the output has ended; waits up to that long.
   bool readable(int milliseconds) const;
+  // Writes a line to its input. Throws std::runtime_error if it is gone.
+  void write_line(const std::string& line);
   // Ends its input and waits. Returns its exit status, -1 if a signal ended it.
   int wait() noexcept;
 

@@ -6,9 +6,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "support/memory.h"
@@ -40,7 +42,9 @@ KernelSwap::KernelSwap(const std::string& program, const std::string& directory,
 
 int KernelSwap::guard(const char* path) noexcept {
   wait_for_end_of_input();
-  ::swapoff(path);
+  // While a process that was killed still holds pages in it, there may be no memory for them: it ends soon.
+  for (int i = 0; i < 300 && ::swapoff(path) != 0 && (errno == ENOMEM || errno == EINTR); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
   ::unlink(path);
   return 0;
 }

@@ -41,7 +41,8 @@ std::unique_ptr<MemoryCgroup> MemoryCgroup::create(std::string& reason) {
     reason = "this process has no memory control group";
     return nullptr;
   }
-  const auto path = parent + "/vmm-bench-" + std::to_string(::getpid());
+  static unsigned made = 0;
+  const auto path = parent + "/vmm-bench-" + std::to_string(::getpid()) + "-" + std::to_string(++made);
   if (::mkdir(path.c_str(), 0755) != 0) {
     reason = "mkdir " + path + ": " + std::strerror(errno);
     return nullptr;
@@ -56,6 +57,13 @@ std::unique_ptr<MemoryCgroup> MemoryCgroup::create(std::string& reason) {
 
 MemoryCgroup::~MemoryCgroup() {
   if (owned_) ::rmdir(path_.c_str());
+}
+
+bool MemoryCgroup::limit(std::uint64_t bytes) const {
+  for (const char* name : {"/memory.max", "/memory.limit_in_bytes"})
+    if (std::ofstream file(path_ + name, std::ios::in | std::ios::out); file)
+      return static_cast<bool>(file << bytes << std::flush);
+  return false;
 }
 
 void MemoryCgroup::enter() const { std::ofstream(path_ + "/cgroup.procs") << ::getpid() << std::flush; }

@@ -20,6 +20,8 @@ class MemoryCgroup {
   MemoryCgroup& operator=(const MemoryCgroup&) = delete;
 
   const std::string& path() const noexcept { return path_; }
+  // Bytes of memory, not of swap, that it may use at most. False: it may not be set.
+  bool limit(std::uint64_t bytes) const;
   // Moves this process into it; what it has touched before stays charged elsewhere.
   void enter() const;
   // Moves this process into the group above.

@@ -14,7 +14,6 @@ ParkedGuest::ParkedGuest(std::uint64_t bytes, const std::string& directory) : cr
   pagemap_ = value_of(os::Pagemap::open(move));
   swap_in_ = value_of(reclaim::SwapIn::create({}, credit_, notices_));
   region::FaultServiceOptions service;
-  service.roomy_free_pages = ~std::uint64_t{0};
   faults_ = value_of(region::FaultService::create(service, credit_, *swap_in_, demand_, notices_, nullptr));
   region::GuestMemoryOptions options;
   options.id = 1;

@@ -36,6 +36,7 @@ class ParkedGuest {
    public:
     void memory_wanted() noexcept override {}
     void zeros_wanted() noexcept override {}
+    void targets_wanted() noexcept override {}
   };
 
   region::Credit credit_;
