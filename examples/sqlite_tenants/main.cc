@@ -1,6 +1,7 @@
 // sqlite_tenants: SQLite databases in guests that are together larger than the host's memory.
 // Each database lives in its guest's memory (MemoryVfs), is loaded and worked on by a thread of its own
-// (Tenant, Workload), and is compared at the end with the same operations done on ordinary memory (replay).
+// (Tenant, Workload); two pools divide the memory (make_pools). Each database is compared at the end with the same
+// operations done on ordinary memory (replay).
 
 #include <sqlite3.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "options.h"
+#include "pools.h"
 #include "table.h"
 #include "tenant.h"
 #include "vmm/vmm.h"
@@ -56,7 +58,8 @@ class Notes {
   void add(const vmm::Event& event) {
     using Kind = vmm::EventKind;
     const auto ordinary = {Kind::guest_created, Kind::guest_destroyed, Kind::guest_managed,
-                           Kind::guest_native,  Kind::reclaimed,       Kind::overcommit_advice};
+                           Kind::guest_native,  Kind::reclaimed,       Kind::overcommit_advice,
+                           Kind::state_changed, Kind::guest_stopped,   Kind::stop_ended};
     if (std::find(ordinary.begin(), ordinary.end(), event.kind) != ordinary.end()) return;
     const std::lock_guard lock(mutex_);
     if (lines_.size() == kMost) lines_.erase(lines_.begin());
@@ -145,10 +148,12 @@ std::size_t compare(const Tenants& tenants) {
 }
 
 Outcome<Tenants> start_all(vmm::Host& host, const Options& options) {
+  if (auto made = make_pools(host, options); !made) return fail(made.error());
   Tenants tenants;
   for (std::uint64_t i = 0; i < options.guests; ++i) {
     TenantOptions one;
     one.name = format("db-%" PRIu64, i + 1);
+    one.pool = pool_of(options, i);
     one.workload.seed = Random(options.seed * 64 + i).next();
     one.workload.bytes = options.size;
     auto tenant = Tenant::start(host, one, g_stop);

@@ -11,13 +11,17 @@ namespace tenants {
 namespace {
 
 constexpr std::uint64_t kDefaultBudgetPercent = 60;
+constexpr std::uint64_t kMostShares = 1'000'000'000;
 
-constexpr std::array<option, 10> kFlags = {{
+constexpr std::array<option, 13> kFlags = {{
     {"guests", required_argument, nullptr, 'g'},
     {"size", required_argument, nullptr, 's'},
     {"budget", required_argument, nullptr, 'b'},
     {"seconds", required_argument, nullptr, 't'},
     {"seed", required_argument, nullptr, 'r'},
+    {"production", required_argument, nullptr, 'p'},
+    {"production-shares", required_argument, nullptr, 'P'},
+    {"batch-shares", required_argument, nullptr, 'B'},
     {"isolation", required_argument, nullptr, 'i'},
     {"swap-io", required_argument, nullptr, 'o'},
     {"swap-dir", required_argument, nullptr, 'd'},
@@ -61,6 +65,15 @@ Outcome<std::uint64_t> budget(std::string_view text, std::uint64_t rows) {
                   "give a percentage of the rows loaded (1% to 1000%) or MiB for all guests together (1 to 16777216)"));
 }
 
+Outcome<vmm::Shares> shares(const char* flag, std::string_view text) {
+  if (text == "low") return vmm::Shares::low();
+  if (text == "normal") return vmm::Shares::normal();
+  if (text == "high") return vmm::Shares::high();
+  std::uint64_t count = 0;
+  if (read_number(text, count) && count >= 1 && count <= kMostShares) return vmm::Shares::custom(count);
+  return fail(bad(flag, text, format("give low, normal, high or a number from 1 to %" PRIu64, kMostShares)));
+}
+
 Outcome<vmm::Isolation> isolation(std::string_view text) {
   if (text == "automatic") return vmm::Isolation::automatic;
   if (text == "move") return vmm::Isolation::move;
@@ -94,6 +107,10 @@ Outcome<void> apply(Options& options, int flag, const char* value) {
     case 't':
       return set(options.seconds, number("--seconds", value, 0, 86400, "the seconds of transactions after loading"));
     case 'r': return set(options.seed, number("--seed", value, 0, UINT64_MAX, "the seed of rows and operations"));
+    case 'p':
+      return set(options.production, number("--production", value, 0, 64, "the number of guests in /production"));
+    case 'P': return set(options.production_shares, shares("--production-shares", value));
+    case 'B': return set(options.batch_shares, shares("--batch-shares", value));
     case 'i': return set(options.isolation, isolation(value));
     case 'o': return set(options.swap_io, swap_io(value));
     case 'd':
@@ -108,6 +125,8 @@ Outcome<void> apply(Options& options, int flag, const char* value) {
 
 Outcome<Options> parse_options(int argc, char* const argv[]) {
   Options options;
+  constexpr std::uint64_t kTwoThirds = UINT64_MAX;  // of the guests, however many there will be
+  options.production = kTwoThirds;
   std::string budget_text = std::to_string(kDefaultBudgetPercent) + "%";
   // 0, not 1: also makes glibc forget an earlier parse. The leading ':' tells a missing value from an unknown flag.
   optind = 0;
@@ -126,6 +145,10 @@ Outcome<Options> parse_options(int argc, char* const argv[]) {
     if (auto done = apply(options, flag, optarg); !done) return fail(done.error());
   }
   if (optind < argc) return fail(bad("argument", argv[optind], "only flags are expected; see --help"));
+  if (options.production == kTwoThirds) options.production = (2 * options.guests + 1) / 3;
+  if (options.production > options.guests)
+    return fail(bad("--production", std::to_string(options.production),
+                    format("there are %" PRIu64 " guests; give as many at most, or more --guests", options.guests)));
   if (auto done = set(options.budget, budget(budget_text, options.guests * options.size)); !done)
     return fail(done.error());
   return options;
@@ -147,6 +170,9 @@ std::string usage(const char* program) {
       ")\n"
       "  --seed N          seed of rows and operations (%" PRIu64
       ")\n"
+      "  --production N    guests in the pool /production, the others are in /batch (two thirds)\n"
+      "  --production-shares S, --batch-shares S\n"
+      "                    low, normal, high or a number: the pools' claims to memory (high, low)\n"
       "  --isolation HOW   automatic, move or write_protect: how pages leave a guest (automatic)\n"
       "  --swap-io HOW     automatic, io_uring or threads (automatic)\n"
       "  --swap-dir DIR    where the swap files are ($TMPDIR, else /var/tmp)\n"

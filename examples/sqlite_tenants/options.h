@@ -16,6 +16,9 @@ struct Options {
   std::uint64_t budget = 0;            // bytes for all guests; parse_options() sets it from the percentage
   std::uint64_t seconds = 12;          // of transactions after loading
   std::uint64_t seed = 1;
+  std::uint64_t production = 0;  // guests in the pool /production, the others are in /batch; parse_options() sets it
+  vmm::Shares production_shares = vmm::Shares::high();  // of the pools
+  vmm::Shares batch_shares = vmm::Shares::low();
   vmm::Isolation isolation = vmm::Isolation::automatic;
   vmm::SwapIo swap_io = vmm::SwapIo::automatic;
   std::string swap_directory;  // empty = the library's default

@@ -14,6 +14,9 @@
 
 namespace tenants {
 
+// One line about the host, and one for each pool but the root.
+std::vector<std::string> summary_lines(const vmm::HostStats& host);
+
 class LiveTable {
  public:
   // Writes to stdout.

@@ -69,6 +69,7 @@ Outcome<std::unique_ptr<Tenant>> Tenant::start(vmm::Host& host, const TenantOpti
   std::unique_ptr<Tenant> tenant(new Tenant(options, stop));
   vmm::GuestOptions guest_options;
   guest_options.name = options.name;
+  guest_options.pool = options.pool;
   guest_options.memory = memory_for(options.workload.bytes);
   auto guest = host.create_guest(guest_options);
   if (!guest) return fail(guest.error().message());

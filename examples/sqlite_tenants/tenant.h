@@ -23,6 +23,7 @@ const char* to_string(Phase phase) noexcept;
 
 struct TenantOptions {
   std::string name;
+  std::string pool = "/";
   WorkloadOptions workload;
 };
 
