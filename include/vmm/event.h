@@ -15,6 +15,9 @@ enum class EventKind {
   guest_destroyed,
   guest_managed,      // the guest is registered with userfaultfd from now on
   guest_native,       // the guest runs natively again
+  guest_rehomed,      // another home node; `mechanism`: balance, swap, fairness, affinity, asked
+  rehoming_failed,    // the guest stays where it is; the scheduler lets it be for rebalance_cool_down
+  guest_migrated,     // its memory has followed it: `bytes` moved, `reason` says what stayed
   reclaimed,          // `bytes` left memory; `mechanism` and `reason` say how and why
   state_changed,      // the host's memory state; `bytes` are free
   guest_stopped,      // in state low: the guest is above its target, its next fault waits

@@ -111,6 +111,14 @@ class VMM_API Guest {
   // ENOSPC, EFBIG (a lowered reservation makes the swap file larger); Errc::inert_handle.
   Result<void> configure(const GuestChange& change);
 
+  // Gives the guest another home node: its attached threads run there from now on, new memory comes from there, and what
+  // it has follows at the managed rate (HostOptions::migration_rate_max). The guest's threads go on meanwhile. Blocks
+  // until reads and writes of its swap file in flight have ended. Nothing where the node is its home already.
+  // Errors: ENODEV (no such node, or one without processors), EINVAL (outside node_affinity; an attached thread may not
+  // run there), Errc::admission_refused (bind_memory, and no room there), ENOMEM, ENOSPC (of epoll),
+  // Errc::inert_handle. On error nothing has changed.
+  Result<void> rehome(int node);
+
   // Cheap: takes no lock of the fault path. Errors: Errc::inert_handle, Errc::forked_child, ENOMEM (none to tell it
   // with).
   Result<GuestStats> stats() const;

@@ -46,6 +46,12 @@ enum class MemoryLadder {
             // HostOptions::min_free then says nothing
 };
 
+// Which node becomes the home of a new guest, of those that can hold it.
+enum class InitialPlacement {
+  round_robin,        // in turn, by ascending number
+  load_and_distance,  // the one with the least load of processors and memory, then the nearest to the others
+};
+
 struct HostOptions {
   // Memory all guests together may consume, in bytes, metadata and buffers included: at least 16 MiB, and on machines
   // of many nodes 4 MiB beside the buffers, which are about 4.2 MiB a node.
@@ -84,8 +90,30 @@ struct HostOptions {
   std::chrono::milliseconds balloon_timeout = std::chrono::seconds(1);
   // In state low, guests above their target stop at their next fault: for this long at most. 0 = they do not stop.
   std::chrono::milliseconds stop_timeout = std::chrono::seconds(1);
+  InitialPlacement placement = InitialPlacement::round_robin;
   // Time between two looks of the home-node scheduler (ESX, 2 s).
   std::chrono::milliseconds rebalance_period = std::chrono::seconds(2);
+  // The scheduler gives guests other homes when load changes; false: only Guest::rehome() does. The load of a node is
+  // that of the threads attached to the guests homed there. On a machine of one node nothing of this does anything.
+  bool rebalance = true;
+  // Difference of load, relative to the mean, needed before a guest is moved (ESX, 10 %). 0-1.
+  double rebalance_imbalance = 0.10;
+  // What a move must lower it by at least (ESX, 2 %). 0-1.
+  double rebalance_improvement = 0.02;
+  // Two guests may change places where no single move helps (ESX, yes), at most every so many periods (ESX, 3).
+  bool rebalance_swap = true;
+  std::uint32_t rebalance_swap_interval = 3;
+  // Periods between moves for long-term fairness (ESX, 5); 0: none.
+  std::uint32_t rebalance_fairness_interval = 5;
+  // How much a percentage point of memory that is on the destination already counts (ESX, 1); 0: not at all. 0-100.
+  double rebalance_locality_weight = 1;
+  // A guest that was moved stays for this long, Guest::rehome() excepted.
+  std::chrono::milliseconds rebalance_cool_down = std::chrono::seconds(30);
+  // Most guests that are moved in a period; a swap counts as two. 0: none.
+  std::uint32_t rebalance_max_moves = 4;
+  // Most MB/s (10^6 bytes) at which memory follows guests to their new homes, all guests together; 0: no bound but the
+  // managed rate: slow at first, faster while a guest stays.
+  double migration_rate_max = 0;
   // A fault thread that makes no progress on one fault for this long is reported by an event.
   std::chrono::milliseconds watchdog_timeout = std::chrono::seconds(10);
   Scheduler scheduler = Scheduler::automatic;
@@ -116,8 +144,10 @@ struct GuestOptions {
   std::string swap_directory;
   // Nodes the guest may live on; empty = every node with processors and memory.
   std::vector<int> node_affinity;
+  // The home-node scheduler may give the guest another home; false: only rehome() does.
+  bool rebalance = true;
   // Take memory from the home node only (MPOL_BIND). The kernel kills the process when that node is full;
-  // the default prefers the home node and falls back to others.
+  // the default prefers the home node and falls back to others. Such a guest is moved by rehome() only.
   bool bind_memory = false;
   // Ask for 2 MiB pages (madvise MADV_HUGEPAGE); false forbids them for this guest.
   bool large_pages = true;
@@ -133,6 +163,9 @@ struct GuestChange {
   std::optional<std::string> pool{};
   std::optional<double> idle_tax{};
   std::optional<std::uint64_t> balloon_max{};
+  // A guest whose home is not among them gets another at once.
+  std::optional<std::vector<int>> node_affinity{};
+  std::optional<bool> rebalance{};
 };
 
 struct HostChange {
@@ -146,6 +179,8 @@ struct HostChange {
   std::optional<std::uint32_t> balloon_max_percent{};
   std::optional<std::chrono::milliseconds> balloon_timeout{};
   std::optional<std::chrono::milliseconds> stop_timeout{};
+  std::optional<bool> rebalance{};
+  std::optional<double> migration_rate_max{};
 };
 
 }  // namespace vmm

@@ -73,6 +73,14 @@ struct GuestStats {
   LatencySummary fault_latency;  // the three kinds below together
   LatencySummary fill_latency, rescue_latency, swap_in_latency;
   int home_node = -1;
+  std::uint64_t migrations = 0;  // times it was given another home
+  // Bytes. Of `resident` on the home node and on others: an estimate from some hundred pages, once a rebalance period.
+  std::uint64_t local = 0, remote = 0;
+  std::uint64_t migrated = 0;  // since creation: moved to a new home
+  // Stayed where they were in the last pass over the guest: pinned by a Pin or a device, home node full, or refused by
+  // the kernel. They are tried again, at growing intervals.
+  std::uint64_t migration_pinned = 0, migration_no_memory = 0, migration_refused = 0;
+  std::uint64_t migration_rate = 0;  // bytes a second, that remote memory is moved at now
   unsigned attached_threads = 0;
   std::uint64_t attached_cpu_ns = 0;  // CPU time used by the threads now attached, since they attached
   bool managed = false;               // registered with userfaultfd
@@ -95,6 +103,18 @@ struct PoolStats {
   bool expandable_reservation = true;
 };
 
+// A node that can be a home.
+struct NodeStats {
+  int id = -1;
+  unsigned processors = 0;
+  unsigned guests = 0;          // homed there
+  double load = 0;              // what they are entitled to and want of its processors: 1 = all of them
+  // Bytes.
+  std::uint64_t memory = 0;
+  std::uint64_t free = 0;       // that nobody uses, of the whole machine's; at the last look
+  std::uint64_t promised = 0;   // sizes of the guests homed there, or limits where less
+};
+
 struct HostStats {
   // Bytes.
   std::uint64_t memory = 0;    // the budget
@@ -109,6 +129,7 @@ struct HostStats {
   std::vector<PoolStats> pools;    // the root first
   std::vector<GuestStats> guests;
   std::vector<int> nodes;          // node ids as the kernel numbers them
+  std::vector<NodeStats> homes;    // as nodes
   std::string capability_level;    // "full", "baseline" ...
   std::string swap_io;             // "io_uring" or "threads"
 };

@@ -16,6 +16,7 @@ enum class LockRank : int {
   event_callback = 10,  // held while the callback runs, which may use the API
   host_control = 20,    // create and destroy guests
   guest_list = 30,    // the host's table of guests
+  moves = 35,         // homes that are to change
   worker = 40,        // requests to a worker
   arbiter = 45,       // who is entitled to what
   guest_control = 50, // one guest's native/managed change

@@ -9,6 +9,9 @@ const char* to_string(EventKind kind) noexcept {
     case EventKind::guest_destroyed: return "guest_destroyed";
     case EventKind::guest_managed: return "guest_managed";
     case EventKind::guest_native: return "guest_native";
+    case EventKind::guest_rehomed: return "guest_rehomed";
+    case EventKind::rehoming_failed: return "rehoming_failed";
+    case EventKind::guest_migrated: return "guest_migrated";
     case EventKind::reclaimed: return "reclaimed";
     case EventKind::state_changed: return "state_changed";
     case EventKind::guest_stopped: return "guest_stopped";

@@ -103,6 +103,11 @@ Result<void> Guest::configure(const GuestChange& change) {
   return host::guarded("configure", [&] { return core_->configure(change); });
 }
 
+Result<void> Guest::rehome(int node) {
+  if (core_ == nullptr) return inert("rehome");
+  return host::guarded("rehome", [&] { return core_->rehome(node); });
+}
+
 Result<GuestStats> Guest::stats() const {
   if (core_ == nullptr) return inert("stats");
   return host::guarded("stats", [&] { return core_->stats(); });

@@ -17,9 +17,12 @@ using host::GatePass;
 
 GuestCore::GuestCore(std::shared_ptr<HostCore> host, GuestOptions options, host::NodeRuntime& node,
                      std::unique_ptr<region::GuestMemory> memory)
-    : host_(std::move(host)), options_(std::move(options)), node_(&node), memory_(std::move(memory)) {
+    : host_(std::move(host)), options_(std::move(options)), node_(&node), memory_(std::move(memory)),
+      affinity_(options_.node_affinity) {
+  home.movable = options_.rebalance;
   pins_.emplace(*memory_);
   balloon_.emplace(*memory_);
+  migration_.emplace(*memory_);
 }
 
 GuestCore::~GuestCore() = default;
@@ -30,14 +33,15 @@ GuestCore::Ended GuestCore::end() noexcept {
   gate_.close();
   host_->arbiter().remove(*memory_);
   // Calls inside that wait for the worker or for reads come back by these; what waits for a page, by the last.
-  node_->worker->detach(*memory_);
-  node_->faults->remove(*memory_);
+  node().worker->detach(*memory_);
+  node().faults->remove(*memory_);
   memory_->shut();
   gate_.wait_until_empty();
   Ended ended;
   ended.overhead = memory_->arbitration.overhead.load();
   ended.driver = balloon_->driver.end();
   balloon_.reset();
+  migration_.reset();
   pins_.reset();
   memory_.reset();
   return ended;
@@ -72,12 +76,13 @@ Result<Seat> GuestCore::attach(Attach mode) {
   impl->guest = shared_from_this();
   impl->thread = host::current_thread_token();
   impl->tid = os::current_tid();
-  const auto text = "attach_current_thread of guest \"" + options_.name + "\", thread " + std::to_string(impl->tid);
   {
     base::MutexLock lock(impl->thread->mutex);
     if (impl->thread->seated) {
       impl->guest = nullptr;
-      return base::fail(Errc::already_attached, text, "drop the thread's seat first");
+      return base::fail(Errc::already_attached,
+                        "attach_current_thread of guest \"" + options_.name + "\", thread " + std::to_string(impl->tid),
+                        "drop the thread's seat first");
     }
     impl->thread->seated = true;
   }
@@ -88,25 +93,21 @@ Result<Seat> GuestCore::attach(Attach mode) {
       if (impl != nullptr) impl->release();
     }
   } undo{impl.get()};
+  const host::NodeRuntime* bound_to = nullptr;
   if (mode == Attach::bind) {
-    auto old = os::thread_affinity(0);
-    if (!old) return tl::unexpected(old.error());
-    std::vector<int> cpus;
-    std::set_intersection(old->begin(), old->end(), node_->node.cpus.begin(), node_->node.cpus.end(),
-                          std::back_inserter(cpus));
-    if (cpus.empty())
-      return base::invalid(text + ": its affinity " + base::list_text(*old) + " has no processor of home node " +
-                               std::to_string(node_->node.id) + " (" + base::list_text(node_->node.cpus) + ")",
-                           "widen the thread's affinity, or attach with Attach::measure_only");
-    if (cpus != *old) {
-      if (auto set = os::set_thread_affinity(0, cpus); !set) return tl::unexpected(set.error());
-      impl->old_affinity = std::move(*old);
-    }
+    auto own = os::thread_affinity(0);
+    if (!own) return tl::unexpected(own.error());
+    impl->own_affinity = std::move(*own);
+    bound_to = &node();
+    if (auto r = impl->bind(bound_to->node); !r) return tl::unexpected(r.error());
   }
-  impl->cpu_at_attach = os::thread_cpu_ns(0).value_or(0);
+  impl->cpu_at_attach = impl->seen_cpu = os::thread_cpu_ns(0).value_or(0);
+  impl->seen_wait = os::thread_wait_ns(impl->tid).value_or(0);
   base::MutexLock lock(seats_mutex_);
   seats_.push_back(impl);
   impl->counted = true;
+  // Who changes the home from now on sees the seat; who has done so before is seen here.
+  if (bound_to != nullptr && bound_to != &node()) static_cast<void>(impl->bind(node().node));
   host_->count_seat(*this, true);
   undo.impl = nullptr;
   return Seat(std::move(impl));
@@ -152,9 +153,15 @@ Result<std::uint64_t> GuestCore::reclaim(std::uint64_t bytes) {
   if (auto error = refused("reclaim", pass)) return tl::unexpected(*error);
   if (auto r = manage("reclaim was asked for"); !r) return tl::unexpected(r.error());
   const auto pages = bytes / kPageSize + (bytes % kPageSize != 0 ? 1 : 0);
-  const auto freed = node_->worker->reclaim(*memory_, pages);
-  if (!freed) return tl::unexpected(freed.error());
-  return *freed * kPageSize;
+  std::uint64_t freed = 0;
+  for (bool settled = false; !settled && freed < pages;) {
+    const auto changes = home_changes_.load();
+    const auto more = node().worker->reclaim(*memory_, pages - freed);
+    if (!more && freed == 0) return tl::unexpected(more.error());
+    freed += more.value_or(0);
+    settled = !more || home_stayed(changes);
+  }
+  return freed * kPageSize;
 }
 
 Result<std::uint64_t> GuestCore::restore() {
@@ -162,8 +169,13 @@ Result<std::uint64_t> GuestCore::restore() {
   if (auto error = refused("restore", pass)) return tl::unexpected(*error);
   const auto before = memory_->counters.swapped_in.load(std::memory_order_relaxed);
   if (memory_->counters.swapped.load(std::memory_order_relaxed) == 0) return 0;
-  while (!node_->faults->prefetch(*memory_, 0, memory_->pages())) node_->faults->wait_prefetched(*memory_);
-  node_->faults->wait_prefetched(*memory_);
+  for (bool settled = false; !settled;) {
+    const auto changes = home_changes_.load();
+    while (!region::FaultService::prefetch(*memory_, 0, memory_->pages()))
+      region::FaultService::wait_prefetched(*memory_);
+    region::FaultService::wait_prefetched(*memory_);
+    settled = home_stayed(changes);
+  }
   return (memory_->counters.swapped_in.load(std::memory_order_relaxed) - before) * kPageSize;
 }
 
@@ -173,7 +185,7 @@ Result<void> GuestCore::prefetch(std::uint64_t offset, std::uint64_t bytes) {
   const auto range = pages_of("prefetch", offset, bytes);
   if (!range) return tl::unexpected(range.error());
   if (memory_->counters.swapped.load(std::memory_order_relaxed) != 0)
-    node_->faults->prefetch(*memory_, range->first, range->first + range->count);
+    region::FaultService::prefetch(*memory_, range->first, range->first + range->count);
   return {};
 }
 
@@ -200,6 +212,60 @@ Result<void> GuestCore::set_balloon(std::shared_ptr<BalloonDriver> driver) {
   }
   host_->arbiter().want_targets();
   return {};
+}
+
+Result<void> GuestCore::rehome(int node) {
+  // As configure().
+  return host_->rehome_guest(*this, node);
+}
+
+bool GuestCore::home_stayed(std::uint32_t changes) const noexcept {
+  auto now = home_changes_.load();
+  for (; now % 2 != 0; now = home_changes_.load()) home_changes_.wait(now);
+  return now == changes;
+}
+
+std::vector<int> GuestCore::affinity() {
+  base::MutexLock lock(seats_mutex_);
+  return affinity_;
+}
+
+void GuestCore::set_affinity(std::vector<int> nodes) {
+  base::MutexLock lock(seats_mutex_);
+  affinity_ = std::move(nodes);
+}
+
+Result<void> GuestCore::seats_fit(const topology::Node& node) {
+  base::MutexLock lock(seats_mutex_);
+  for (const auto& weak : seats_)
+    if (const auto seat = weak.lock())
+      if (auto r = seat->fits(node); !r) return r;
+  return {};
+}
+
+unsigned GuestCore::bind_seats() noexcept {
+  unsigned failed = 0;
+  base::MutexLock lock(seats_mutex_);
+  for (const auto& weak : seats_)
+    if (const auto seat = weak.lock()) failed += seat->try_bind(node().node) ? 0 : 1;
+  return failed;
+}
+
+host::CpuDemand GuestCore::cpu_demand(base::Nanos elapsed) {
+  host::CpuDemand demand;
+  const auto ns = static_cast<double>(std::max<base::Nanos::rep>(elapsed.count(), 1));
+  base::MutexLock lock(seats_mutex_);
+  for (const auto& weak : seats_) {
+    const auto seat = weak.lock();
+    if (seat == nullptr) continue;
+    const auto times = seat->times_since_look();
+    if (!times) continue;
+    ++demand.threads;
+    const auto used = std::min(1.0, static_cast<double>(times->cpu) / ns);
+    demand.used += used;
+    demand.wanted += std::min(1.0, used + static_cast<double>(times->wait) / ns);
+  }
+  return demand;
 }
 
 std::span<std::byte> GuestCore::span() noexcept {
@@ -293,7 +359,16 @@ Result<GuestStats> GuestCore::stats() {
   s.rescue_latency = m.rescue_latency.summary();
   s.swap_in_latency = m.swap_in_latency.summary();
   s.fault_latency = base::Histogram::merged({&m.fill_latency, &m.rescue_latency, &m.swap_in_latency});
-  s.home_node = node_->node.id;
+  s.home_node = node().node.id;
+  s.migrations = home.moves.load(std::memory_order_relaxed);
+  s.local = static_cast<std::uint64_t>(static_cast<double>(s.resident) * home.local.load(std::memory_order_relaxed));
+  s.remote = s.resident - std::min(s.resident, s.local);
+  s.migrated = migration_->moved() * kPageSize;
+  const auto stayed = migration_->stayed();
+  s.migration_pinned = stayed.pinned * kPageSize;
+  s.migration_no_memory = stayed.no_memory * kPageSize;
+  s.migration_refused = stayed.refused * kPageSize;
+  s.migration_rate = migration_->under_way() ? migration_->rate() : 0;
   s.swap_failed = store.failed();
   base::MutexLock lock(seats_mutex_);
   for (const auto& weak : seats_)

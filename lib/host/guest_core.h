@@ -13,7 +13,9 @@
 #include "base/mutex.h"
 #include "host/gate.h"
 #include "host/guest_balloon.h"
+#include "host/home_record.h"
 #include "host/node_runtime.h"
+#include "migrate/guest_migration.h"
 #include "region/pins.h"
 #include "vmm/guest.h"
 #include "vmm/options.h"
@@ -61,6 +63,7 @@ class GuestCore : public std::enable_shared_from_this<GuestCore> {
   Result<void> prefetch(std::uint64_t offset, std::uint64_t bytes);
   Result<void> configure(const GuestChange& change);
   Result<void> set_balloon(std::shared_ptr<BalloonDriver> driver);
+  Result<void> rehome(int node);
   Result<GuestStats> stats();
   std::span<std::byte> span() noexcept;
 
@@ -74,16 +77,49 @@ class GuestCore : public std::enable_shared_from_this<GuestCore> {
 
   const std::string& name() const noexcept { return options_.name; }
   const GuestOptions& options() const noexcept { return options_; }
-  host::NodeRuntime& node() noexcept { return *node_; }
+  // The home. It changes under the host's control mutex only: see HomeChange.
+  host::NodeRuntime& node() noexcept { return *node_.load(std::memory_order_acquire); }
   // Inside the gate only.
   host::Gate& gate() noexcept { return gate_; }
   region::GuestMemory& memory() noexcept { return *memory_; }
   host::GuestBalloon& balloon() noexcept { return *balloon_; }
+  migrate::GuestMigration& migration() noexcept { return *migration_; }
   HostCore& host() noexcept { return *host_; }
 
   std::string manage_error;        // the scheduler's: why the guest could not be managed when last tried
   std::array<std::atomic<std::uint64_t>, 4> reported_out{};  // freed_for at the last report
   std::array<std::atomic<std::uint64_t>, 4> reported_ballooned{};  // the same of ballooned_for
+
+  host::HomeRecord home;
+
+  // While one lives, the home is changing: calls that have asked the former one ask again afterwards.
+  class HomeChange {
+   public:
+    HomeChange(GuestCore& guest, host::NodeRuntime& to) noexcept : guest_(guest) {
+      guest_.home_changes_.fetch_add(1);
+      guest_.node_.store(&to);
+    }
+    ~HomeChange() {
+      guest_.home_changes_.fetch_add(1);
+      guest_.home_changes_.notify_all();
+    }
+    HomeChange(const HomeChange&) = delete;
+    HomeChange& operator=(const HomeChange&) = delete;
+
+   private:
+    GuestCore& guest_;
+  };
+
+  // The nodes that its owner allows as homes; empty: all.
+  std::vector<int> affinity();
+  void set_affinity(std::vector<int> nodes);
+  // Every attached thread that is to run on its home's processors may run on some of that node's; else the error of
+  // the first that may not.
+  Result<void> seats_fit(const topology::Node& node);
+  // Binds the attached threads to the home. Returns how many could not be.
+  unsigned bind_seats() noexcept;
+  // What the attached threads had of the processors, and wanted, since the last call.
+  host::CpuDemand cpu_demand(base::Nanos elapsed);
 
   // A seat's thread has left, or the seat was dropped.
   void leave(Seat::Impl* seat) noexcept;
@@ -95,16 +131,22 @@ class GuestCore : public std::enable_shared_from_this<GuestCore> {
   };
   Result<Pages> pages_of(const char* verb, std::uint64_t offset, std::uint64_t bytes) const;
 
+  // True where the home is what it was at `changes`; waits for a change that is under way.
+  bool home_stayed(std::uint32_t changes) const noexcept;
+
   const std::shared_ptr<HostCore> host_;
   const GuestOptions options_;
-  host::NodeRuntime* const node_;
+  std::atomic<host::NodeRuntime*> node_;
+  std::atomic<std::uint32_t> home_changes_{0};  // odd while it changes
   host::Gate gate_;
   bool ended_ = false;  // protected by the host's control mutex
   std::unique_ptr<region::GuestMemory> memory_;
   std::optional<region::Pins> pins_;
   std::optional<host::GuestBalloon> balloon_;
+  std::optional<migrate::GuestMigration> migration_;
   base::Mutex seats_mutex_{base::LockRank::seats};
   std::vector<std::weak_ptr<Seat::Impl>> seats_ VMM_GUARDED_BY(seats_mutex_);  // each costs a page of overhead
+  std::vector<int> affinity_ VMM_GUARDED_BY(seats_mutex_);
 };
 
 }  // namespace vmm

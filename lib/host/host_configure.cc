@@ -57,6 +57,8 @@ Result<void> HostCore::configure(const HostChange& change) {
   set(options.balloon_max_percent, change.balloon_max_percent);
   set(options.balloon_timeout, change.balloon_timeout);
   set(options.stop_timeout, change.stop_timeout);
+  set(options.rebalance, change.rebalance);
+  set(options.migration_rate_max, change.migration_rate_max);
   auto budget = credit_.budget() * kPageSize;
   if (change.memory) {
     options.memory = *change.memory;
@@ -92,6 +94,7 @@ Result<void> HostCore::configure_guest(GuestCore& guest, const GuestChange& chan
   options.pool = e.pool;
   options.idle_tax = e.idle_tax;
   options.balloon_max = e.balloon_max;
+  options.node_affinity = change.node_affinity.value_or(guest.affinity());
   if (auto r = host::check_guest_options(options, topology_); !r) return r;
   set_pinned_beyond();
   if (auto r = arbiter_.check_change(m, e); !r) return r;
@@ -105,10 +108,14 @@ Result<void> HostCore::configure_guest(GuestCore& guest, const GuestChange& chan
   const bool limited = (e.limit != 0 && e.limit < options.memory) || arbiter_.pool_limited(e.pool);
   if (limited && managing_possible())
     if (auto r = guest.manage("it has a limit, or its pool"); !r) return r;
+  if (change.node_affinity)
+    if (auto r = confine(guest, options); !r) return r;
   const auto before = promise_of(m);
   if (auto r = arbiter_.change(m, e); !r) return r;
   count_promise(guest.node(), before, false);
   count_promise(guest.node(), promise_of(m), true);
+  if (change.node_affinity) guest.set_affinity(*change.node_affinity);
+  if (change.rebalance) guest.home.movable = *change.rebalance;
   memory_wanted();
   credit_returned();  // who waits for a limit that is raised, or in a pool that it has left
   bell_.ring();

@@ -47,7 +47,7 @@ HostCore::HostCore(const HostOptions& options, Capabilities capabilities, const 
     : options_(options), capabilities_(std::move(capabilities)), topology_(topology), fork_guard_(std::move(guard)),
       pagemap_(std::move(pagemap)), move_(pagemap_.has_scan()), growth_(growth_on(topology_)),
       secret_(os::random_u64()), credit_(budget / kPageSize), arbiter_(options_, credit_, *this),
-      watch_(std::move(memory), credit_) {}
+      watch_(std::move(memory), credit_), homes_random_(os::random_u64()) {}
 
 Result<std::shared_ptr<HostCore>> HostCore::create(const HostOptions& given, const topology::Topology& topology) {
   const auto options = with_defaults(given);
@@ -106,6 +106,11 @@ Result<void> HostCore::start() {
     if (!thread) return tl::unexpected(thread.error());
     thread_ = std::move(*thread);
   }
+  if (options_.scheduler == Scheduler::automatic && nodes_.size() > 1) {
+    auto thread = os::Thread::start("vmm-home", [this] { run_moves(); });
+    if (!thread) return tl::unexpected(thread.error());
+    home_thread_ = std::move(*thread);
+  }
   return {};
 }
 
@@ -119,6 +124,8 @@ void HostCore::shut_down() {
   stop_.store(true, std::memory_order_release);
   if (bell_.fd() >= 0) bell_.ring();
   thread_.join();
+  moves_.stop();
+  home_thread_.join();
   {
     base::MutexLock lock(control_);
     down_ = true;

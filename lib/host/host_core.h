@@ -10,16 +10,20 @@
 
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "base/random.h"
 #include "host/arbiter.h"
 #include "host/budget_watch.h"
 #include "host/event_queue.h"
 #include "host/fork_guard.h"
 #include "host/guest_core.h"
 #include "host/group_watch.h"
+#include "host/move_queue.h"
 #include "host/node_runtime.h"
 #include "os/pagemap.h"
 #include "os/poller.h"
 #include "os/thread.h"
+#include "policy/placement.h"
+#include "policy/rebalance.h"
 #include "topology/topology.h"
 #include "vmm/host.h"
 
@@ -47,6 +51,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   Result<void> remove_pool(const std::string& path);
   Result<void> configure(const HostChange& change);
   Result<void> configure_guest(GuestCore& guest, const GuestChange& change);
+  Result<void> rehome_guest(GuestCore& guest, int node);
   host::Arbiter& arbiter() noexcept { return arbiter_; }
   // A thread has taken a seat in the guest, or left it. Inside its gate.
   void count_seat(GuestCore& guest, bool taken) noexcept;
@@ -116,6 +121,16 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   void report_reclaim(GuestCore& guest);
   std::vector<std::shared_ptr<GuestCore>> guests() VMM_EXCLUDES(list_mutex_);
 
+  host::NodeRuntime* runtime_of(int node) noexcept;
+  policy::PlacementSnapshot placement_snapshot(const GuestOptions& options) VMM_REQUIRES(control_);
+  // The guest's home becomes `node`. Errors: as Guest::rehome(); on error nothing has changed.
+  Result<void> change_home(GuestCore& guest, int node, const char* why, const std::string& reason)
+      VMM_REQUIRES(control_);
+  // A home among those that the guest is confined to, if the one it has is none. Errors: as change_home().
+  Result<void> confine(GuestCore& guest, const GuestOptions& options) VMM_REQUIRES(control_);
+  void make_move(const host::Move& move) VMM_EXCLUDES(control_);
+  void run_moves() noexcept;
+
   static const char* const kOutgrows;  // why cannot_watch() makes guests managed
   struct EnteredGuests {
     std::vector<std::shared_ptr<GuestCore>> guests;
@@ -142,6 +157,14 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   void check_fault_threads(base::Nanos now);
   void check_stall(Stall& stall, const region::FaultProgress& p, const std::string& thread, base::Nanos now);
   void return_to_native(base::Nanos now);
+  void look_at_homes(base::Nanos now);
+  void count_nodes(GuestCore& guest, const std::vector<int>& ids, std::uint32_t sample);
+  policy::RebalanceGuest claim_of(GuestCore& guest, const std::vector<int>& ids, base::Nanos elapsed,
+                                  base::Nanos now);
+  void follow(const std::vector<GuestCore*>& guests, const HostOptions& options, base::Nanos now);
+  void end_pass(GuestCore& guest, base::Nanos now);
+  // Any thread. together: guests whose memory is moving.
+  void set_migration_rate(GuestCore& guest, std::size_t together, const HostOptions& options, base::Nanos now);
 
   const HostOptions options_;
   const Capabilities capabilities_;
@@ -180,6 +203,9 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   base::Nanos next_group_look_{};
   host::GroupWatch group_watch_;
   std::optional<base::Nanos> plentiful_since_;
+  policy::RebalanceHistory rebalance_history_;
+  base::Nanos last_homes_look_{};
+  base::Random homes_random_;
   struct NodeStalls {
     Stall fault, helper;
   };
@@ -188,6 +214,8 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   std::atomic<bool> stop_{false};
   os::Thread thread_;
   os::Thread event_thread_;
+  host::MoveQueue moves_;
+  os::Thread home_thread_;  // changes homes: the scheduler must not wait for reads and writes in flight
 };
 
 }  // namespace vmm

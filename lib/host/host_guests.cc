@@ -32,7 +32,7 @@ std::uint64_t HostCore::overhead_of(const region::GuestMemory& m) {
   return (m.metadata_bytes() + reclaim::SwapStore::of(m).metadata_bytes() + m.page_table_bytes()) / kPageSize;
 }
 
-Result<host::NodeRuntime*> HostCore::place(const GuestOptions& options, std::string& reason) {
+policy::PlacementSnapshot HostCore::placement_snapshot(const GuestOptions& options) {
   const auto held = options.limit != 0 ? std::min(options.limit, options.memory) : options.memory;
   policy::PlacementSnapshot snapshot;
   for (const auto& node : topology_.nodes()) {
@@ -44,21 +44,31 @@ Result<host::NodeRuntime*> HostCore::place(const GuestOptions& options, std::str
       if (nodes_[i]->node.id == node.id) {
         n.promised = uses_[i].promised;
         n.reserved = uses_[i].reserved;
+        n.load = nodes_[i]->load.load(std::memory_order_relaxed);
       }
+    for (const auto& other : topology_.nodes())
+      if (other.id != node.id)
+        n.mean_distance += static_cast<double>(topology_.distance(node.id, other.id)) /
+                           static_cast<double>(topology_.nodes().size() - 1);
     snapshot.nodes.push_back(n);
   }
   snapshot.min_free = arbiter_.min_free();
   snapshot.last_node = last_node_;
+  snapshot.rule = options_.placement == InitialPlacement::round_robin ? policy::PlacementRule::round_robin
+                                                                      : policy::PlacementRule::load_and_distance;
   snapshot.memory = held;
   snapshot.reservation = options.reservation;
   snapshot.bound = options.bind_memory;
   snapshot.affinity = options.node_affinity;
-  const auto placement = policy::plan_placement(snapshot);
+  return snapshot;
+}
+
+Result<host::NodeRuntime*> HostCore::place(const GuestOptions& options, std::string& reason) {
+  const auto placement = policy::plan_placement(placement_snapshot(options));
   reason = placement.reason;
   last_node_ = placement.last_node;
   if (placement.node)
-    for (std::size_t i = 0; i < nodes_.size(); ++i)
-      if (nodes_[i]->node.id == *placement.node) return nodes_[i].get();
+    if (auto* node = runtime_of(*placement.node)) return node;
   return base::fail(Errc::admission_refused, "placing guest \"" + options.name + "\": " + reason,
                     "lower the guest's memory or reservation, or widen node_affinity");
 }
@@ -143,7 +153,7 @@ Result<std::shared_ptr<GuestCore>> HostCore::create_guest(const GuestOptions& op
     if (managing_possible()) {
       if (auto r = (*node)->faults->add(m); !r) return tl::unexpected(r.error());
     }
-    if (auto r = (*node)->worker->attach(m); !r) return tl::unexpected(r.error());
+    if (auto r = (*node)->worker->attach(m, guest->migration()); !r) return tl::unexpected(r.error());
     arbiter_.add(m, guest->balloon(), host::entitlement_of(options));
     undo.guest = nullptr;
     const auto pages = overhead_of(m);

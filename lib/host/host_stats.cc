@@ -1,5 +1,8 @@
 // What Host::stats() tells.
+#include <algorithm>
+
 #include "host/host_core.h"
+#include "os/node_info.h"
 
 namespace vmm {
 
@@ -32,7 +35,21 @@ Result<HostStats> HostCore::stats() {
     s.swapped += s.guests.back().swapped;
     s.ballooned += s.guests.back().ballooned;
   }
-  for (const auto& node : nodes_) s.nodes.push_back(node->node.id);
+  for (const auto& node : nodes_) {
+    s.nodes.push_back(node->node.id);
+    NodeStats n;
+    n.id = node->node.id;
+    n.processors = static_cast<unsigned>(node->node.cpus.size());
+    n.memory = node->node.memory;
+    n.load = node->load.load(std::memory_order_relaxed);
+    n.free = os::node_free_bytes(n.id).value_or(node->free.load(std::memory_order_relaxed));
+    for (const auto& guest : s.guests) {
+      if (guest.home_node != n.id) continue;
+      ++n.guests;
+      n.promised += guest.limit != 0 ? std::min(guest.limit, guest.memory) : guest.memory;
+    }
+    s.homes.push_back(n);
+  }
   s.capability_level = move_ ? to_string(capabilities_.level)
                              : (managing_possible() ? to_string(CapabilityLevel::baseline) : "none");
   if (!nodes_.empty())

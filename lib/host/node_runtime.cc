@@ -9,6 +9,7 @@ Result<std::unique_ptr<NodeRuntime>> make_node_runtime(const topology::Node& nod
   const HostOptions& host = options.host;
   auto runtime = std::make_unique<NodeRuntime>();
   runtime->node = node;
+  runtime->free = node.memory;
   if (options.move) {
     auto pool = region::ZeroPool::create(node.id, credit);
     if (!pool) return tl::unexpected(pool.error());

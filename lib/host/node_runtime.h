@@ -3,6 +3,7 @@
 // Thread-safety: built and taken apart by one thread; the parts are thread-safe as they say.
 #pragma once
 
+#include <atomic>
 #include <memory>
 
 #include "host/arbiter.h"
@@ -21,6 +22,9 @@ struct NodeRuntime {
   std::unique_ptr<reclaim::SwapIn> swap_in;
   std::unique_ptr<region::FaultService> faults;
   std::unique_ptr<Worker> worker;
+  // As the home-node scheduler last saw them: load as NodeStats, memory that nobody uses in bytes.
+  std::atomic<double> load{0};
+  std::atomic<std::uint64_t> free{0};
 
   ~NodeRuntime() {
     worker.reset();

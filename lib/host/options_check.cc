@@ -34,7 +34,9 @@ Result<void> check_enum(const char* name, Enum value, Enum last, const char* val
 
 Result<void> check_enums(const HostOptions& o) {
   for (const auto& r :
-       {check_enum("HostOptions::memory_ladder", o.memory_ladder, MemoryLadder::sliding, "classic or sliding"),
+       {check_enum("HostOptions::placement", o.placement, InitialPlacement::load_and_distance,
+                   "round_robin or load_and_distance"),
+        check_enum("HostOptions::memory_ladder", o.memory_ladder, MemoryLadder::sliding, "classic or sliding"),
         check_enum("HostOptions::scheduler", o.scheduler, Scheduler::manual, "automatic or manual"),
         check_enum("HostOptions::isolation", o.isolation, Isolation::write_protect,
                    "automatic, move or write_protect"),
@@ -42,6 +44,23 @@ Result<void> check_enums(const HostOptions& o) {
         check_enum("HostOptions::management", o.management, Management::at_creation,
                    "automatic, on_demand or at_creation")})
     if (!r) return r;
+  return {};
+}
+
+Result<void> check_rebalance(const HostOptions& o) {
+  const struct {
+    const char* name;
+    double value, most;
+    const char* remedy;
+  } figures[] = {{"HostOptions::rebalance_imbalance", o.rebalance_imbalance, 1, "give a share from 0 to 1"},
+                 {"HostOptions::rebalance_improvement", o.rebalance_improvement, 1, "give a share from 0 to 1"},
+                 {"HostOptions::rebalance_locality_weight", o.rebalance_locality_weight, 100, "give 0 to 100"},
+                 {"HostOptions::migration_rate_max", o.migration_rate_max, 1e9, "give MB/s, or 0 for no bound"}};
+  for (const auto& f : figures)
+    if (!(f.value >= 0 && f.value <= f.most)) return base::invalid(field(f.name, std::to_string(f.value)), f.remedy);
+  if (o.rebalance_swap_interval < 1)
+    return base::invalid(field("HostOptions::rebalance_swap_interval", o.rebalance_swap_interval),
+                         "give at least 1 period, or set rebalance_swap to false");
   return {};
 }
 
@@ -65,6 +84,7 @@ Result<void> check_host_options(const HostOptions& o, std::uint64_t budget, std:
     std::chrono::milliseconds value;
     int least;  // ms
   } times[] = {{"HostOptions::rebalance_period", o.rebalance_period, 1},
+               {"HostOptions::rebalance_cool_down", o.rebalance_cool_down, 0},
                {"HostOptions::watchdog_timeout", o.watchdog_timeout, 1},
                {"HostOptions::swap_retry_timeout", o.swap_retry_timeout, 0},
                {"HostOptions::balance_period", o.balance_period, 1},
@@ -77,6 +97,7 @@ Result<void> check_host_options(const HostOptions& o, std::uint64_t budget, std:
                            t.least == 0 ? "give 0 or more" : "give at least " + std::to_string(t.least) + " ms");
   if (auto r = check_enums(o); !r) return r;
   if (auto r = check_tax("HostOptions::idle_tax", o.idle_tax); !r) return r;
+  if (auto r = check_rebalance(o); !r) return r;
   if (o.sample_pages > kMostSampled)
     return base::invalid(field("HostOptions::sample_pages", o.sample_pages),
                          "give at most " + std::to_string(kMostSampled) + ", or 0 for none");
@@ -128,18 +149,22 @@ Result<void> check_guest_options(const GuestOptions& o, const topology::Topology
                          "give a multiple of 4096, or 0 for no balloon");
   if (o.idle_tax)
     if (auto r = check_tax(who + "GuestOptions::idle_tax", *o.idle_tax); !r) return r;
-  for (const int node : o.node_affinity) {
-    const auto* n = topology.find(node);
-    if (n == nullptr) {
-      std::vector<int> ids;
-      for (const auto& existing : topology.nodes()) ids.push_back(existing.id);
-      return base::fail_errno(ENODEV, who + field("GuestOptions::node_affinity", std::to_string(node)),
-                              "this process may use nodes " + base::list_text(ids));
-    }
-    if (n->memory_only)
-      return base::fail_errno(ENODEV, who + field("GuestOptions::node_affinity", std::to_string(node)),
-                              "the node has no processors and cannot be a home node");
+  for (const int node : o.node_affinity)
+    if (auto r = check_home_node(who + "GuestOptions::node_affinity", node, topology); !r) return r;
+  return {};
+}
+
+Result<void> check_home_node(const std::string& what, int node, const topology::Topology& topology) {
+  const auto* n = topology.find(node);
+  if (n == nullptr) {
+    std::vector<int> ids;
+    for (const auto& existing : topology.nodes()) ids.push_back(existing.id);
+    return base::fail_errno(ENODEV, field(what.c_str(), std::to_string(node)),
+                            "this process may use nodes " + base::list_text(ids));
   }
+  if (n->memory_only)
+    return base::fail_errno(ENODEV, field(what.c_str(), std::to_string(node)),
+                            "the node has no processors and cannot be a home node");
   return {};
 }
 

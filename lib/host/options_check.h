@@ -17,6 +17,9 @@ Result<void> check_host_options(const HostOptions& options, std::uint64_t budget
                                 const Capabilities& capabilities);
 Result<void> check_guest_options(const GuestOptions& options, const topology::Topology& topology);
 
+// `what`: the field that names the node. Errors: ENODEV.
+Result<void> check_home_node(const std::string& what, int node, const topology::Topology& topology);
+
 Result<void> check_pool_options(const std::string& path, const PoolOptions& options);
 
 // Bytes that the tables of a guest of that size take, the kernel's included: four words a page.

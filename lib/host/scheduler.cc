@@ -166,6 +166,7 @@ void HostCore::round(base::Nanos now) {
   set_pinned_beyond();
   check_fault_threads(now);
   return_to_native(now);
+  look_at_homes(now);
   for (const auto& node : nodes_) node->worker->want_mending();
 }
 

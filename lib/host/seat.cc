@@ -1,7 +1,13 @@
 #include "host/seat.h"
 
+#include <algorithm>
+#include <iterator>
+#include <new>
+#include <string>
 #include <utility>
 
+#include "base/error.h"
+#include "base/text.h"
 #include "host/guest_core.h"
 #include "host/host_core.h"
 #include "os/affinity.h"
@@ -35,9 +41,62 @@ void Seat::Impl::release() noexcept {
     base::MutexLock lock(thread->mutex);
     if (!thread->seated) return;
     thread->seated = false;
-    if (thread->alive && !old_affinity.empty()) static_cast<void>(os::set_thread_affinity(tid, old_affinity));
+    if (thread->alive && changed) static_cast<void>(os::set_thread_affinity(tid, own_affinity));
   }
   guest->leave(this);
+}
+
+std::vector<int> Seat::Impl::cpus_on(const topology::Node& node) const {
+  std::vector<int> cpus;
+  std::set_intersection(own_affinity.begin(), own_affinity.end(), node.cpus.begin(), node.cpus.end(),
+                        std::back_inserter(cpus));
+  return cpus;
+}
+
+Result<void> Seat::Impl::fits(const topology::Node& node) const {
+  {
+    base::MutexLock lock(thread->mutex);
+    if (own_affinity.empty() || !thread->alive || !thread->seated) return {};
+  }
+  if (!cpus_on(node).empty()) return {};
+  return base::invalid("seat of thread " + std::to_string(tid) + " in guest \"" + guest->name() + "\": its affinity " +
+                           base::list_text(own_affinity) + " has no processor of home node " +
+                           std::to_string(node.id) + " (" + base::list_text(node.cpus) + ")",
+                       "widen the thread's affinity, or attach with Attach::measure_only");
+}
+
+Result<void> Seat::Impl::bind(const topology::Node& node) {
+  if (auto r = fits(node); !r) return r;
+  const auto cpus = cpus_on(node);
+  base::MutexLock lock(thread->mutex);
+  if (own_affinity.empty() || !thread->alive || !thread->seated) return {};
+  if (!changed && cpus == own_affinity) return {};
+  if (auto set = os::set_thread_affinity(tid, cpus); !set) return set;
+  changed = true;
+  return {};
+}
+
+bool Seat::Impl::try_bind(const topology::Node& node) noexcept {
+  try {
+    return bind(node).has_value();
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+}
+
+std::optional<Seat::Impl::Times> Seat::Impl::times_since_look() {
+  base::MutexLock lock(thread->mutex);
+  if (!thread->alive) return std::nullopt;
+  const auto cpu = os::thread_cpu_ns(tid), wait = os::thread_wait_ns(tid);
+  Times times;
+  const auto since = [](const Result<std::uint64_t>& now, std::uint64_t& seen) {
+    const auto before = seen;
+    if (now) seen = std::max(seen, *now);
+    return seen - before;
+  };
+  times.cpu = since(cpu, seen_cpu);
+  times.wait = since(wait, seen_wait);
+  return times;
 }
 
 std::uint64_t Seat::Impl::cpu_ns() const noexcept {

@@ -1,12 +1,14 @@
 // A thread's seat: what attach_current_thread did to a thread, and how it is undone.
-// Thread-safety: release() may be called from any thread, once or more.
+// Thread-safety: release() and bind() may be called from any thread, once or more.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/mutex.h"
+#include "topology/topology.h"
 #include "vmm/guest.h"
 
 namespace vmm {
@@ -31,10 +33,28 @@ struct Seat::Impl {
   std::shared_ptr<host::ThreadToken> thread;
   int tid = 0;
   std::uint64_t cpu_at_attach = 0;  // ns
-  std::vector<int> old_affinity;    // empty: the affinity was not changed
   bool counted = false;             // in the guest's overhead; protected by its list of seats
+  // The scheduler's, of the thread at its last look, in ns.
+  std::uint64_t seen_cpu = 0, seen_wait = 0;
+  // Changed under the thread's mutex.
+  std::vector<int> own_affinity;    // that the thread came with; empty: it is measured only
+  bool changed = false;             // it has another now
 
   void release() noexcept;
+  // Of the node's processors, those that the thread may run on.
+  std::vector<int> cpus_on(const topology::Node& node) const;
+  // There are some, or the thread has ended, or is measured only. Errors: EINVAL.
+  Result<void> fits(const topology::Node& node) const;
+  // Lets the thread run on those. Nothing for one that has ended, or is measured only. Errors: as fits(), errnos of
+  // sched_setaffinity.
+  Result<void> bind(const topology::Node& node);
+  // As bind(); false: it could not be, or there was no memory.
+  bool try_bind(const topology::Node& node) noexcept;
+  // The scheduler: how long the thread ran and waited to run since the last call, in ns; none of one that has ended.
+  struct Times {
+    std::uint64_t cpu = 0, wait = 0;
+  };
+  std::optional<Times> times_since_look();
   // Processor time the thread has used since it attached, in ns; 0 when it has ended.
   std::uint64_t cpu_ns() const noexcept;
 };

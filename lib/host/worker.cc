@@ -156,9 +156,17 @@ Worker::Sleep Worker::look() {
   const bool requests = serve_requests();
   const bool pressure = relieve_pressure();
   const bool zeros = zero_ahead();
+  const auto migration = migrate_some();
   if (!requests && !pressure && !zeros) mend_some();
+  const auto sleep = sleep_after(requests || zeros, pressure);
+  if (migration == base::Nanos::max()) return sleep;
+  const auto ms = static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(migration).count());
+  return sleep.ms >= 0 && sleep.ms < ms ? sleep : Sleep{ms};
+}
+
+Worker::Sleep Worker::sleep_after(bool busy, bool pressure) const noexcept {
   // Busy: look again at once. Short of memory with nothing ready: in a moment.
-  if (requests || zeros) return {0};
+  if (busy) return {0};
   if (pressure && fruitless_ > 8) return {kFruitlessWaitMs};
   if (may_rest() && (pressure || awaited_ || out_->pages_in_flight() > 0)) return {kRestMs, true};
   if (!pressure) return awaited_ ? Sleep{kShortWaitMs} : Sleep{};
@@ -226,6 +234,14 @@ std::uint64_t Worker::free_pages_of(Member& member, const policy::ReclaimStep& s
   if (step.write > 0)
     moved += evictor.write(std::min(step.write, kSlicePages), for_limit ? now : now - grace, now, *out_, step.reason);
   return moved;
+}
+
+// A slice of each guest whose memory is to follow it. Returns the time until more may be moved.
+base::Nanos Worker::migrate_some() noexcept {
+  auto next = base::Nanos::max();
+  const auto now = clock_.now();
+  for (auto& member : members_) next = std::min(next, member.migration->step(now));
+  return next;
 }
 
 bool Worker::roomy() const noexcept {

@@ -1,5 +1,6 @@
 // Worker: the thread of one node that takes memory from the guests homed there, on request or when the host is
-// short, and zeroes huge pages ahead while it is not. Works in slices, so that a request never waits long.
+// short, moves their memory after them when they have come from another node, and zeroes huge pages ahead while memory
+// is not short. Works in slices, so that a request never waits long.
 // Thread-safety: public functions may be called from any thread but its own.
 #pragma once
 
@@ -14,6 +15,7 @@
 #include "host/guest_sampling.h"
 #include "os/poller.h"
 #include "os/thread.h"
+#include "migrate/guest_migration.h"
 #include "reclaim/evictor.h"
 #include "reclaim/swap_out.h"
 #include "region/zero_pool.h"
@@ -31,13 +33,18 @@ class Worker {
   // Ends its thread; it can be woken still, in vain. Idempotent.
   void stop() noexcept;
 
-  // The guest's memory may be taken from now on. Errors: ENOMEM.
-  Result<void> attach(region::GuestMemory& guest) VMM_EXCLUDES(mutex_);
+  // The guest's memory may be taken from now on, and follows it to its home. Errors: ENOMEM.
+  Result<void> attach(region::GuestMemory& guest, migrate::GuestMigration& migration) VMM_EXCLUDES(mutex_);
   // Nothing of the guest is touched any more; its writes in flight have ended. Blocks.
   void detach(region::GuestMemory& guest) VMM_EXCLUDES(mutex_);
+  // A place for one guest more: take_over() then cannot fail. One thread at a time attaches or reserves. Errors: ENOMEM.
+  Result<void> reserve() VMM_EXCLUDES(mutex_);
+  // The guest, which is `from`'s, is this worker's, with all that is known of it. Its writes in flight have ended. Blocks.
+  void take_over(region::GuestMemory& guest, Worker& from) noexcept VMM_EXCLUDES(mutex_);
   // Takes up to `pages` pages and waits for it. Returns how many left memory. Errors: ENOMEM (none left).
   Result<std::uint64_t> reclaim(region::GuestMemory& guest, std::uint64_t pages) VMM_EXCLUDES(mutex_);
-  // Makes the guest native again if that can be; between slices, so that nothing is being taken. Blocks.
+  // Makes the guest native again if that can be; between slices, so that nothing is being taken. Blocks. False as well for
+  // a guest that is not this worker's.
   bool unmanage(region::GuestMemory& guest) VMM_EXCLUDES(mutex_);
 
   // Looks at what is sampled, at the time `now`: soon, or before it returns. Not from its own thread.
@@ -63,12 +70,15 @@ class Worker {
   struct Member {
     std::unique_ptr<reclaim::Evictor> evictor;
     std::unique_ptr<GuestSampling> sampling;
+    migrate::GuestMigration* migration = nullptr;
     std::uint64_t mend_hand = 0;  // chunk
   };
   struct Request {
-    enum Kind { kAttach, kDetach, kReclaim, kUnmanage, kSample } kind;
+    enum Kind { kAttach, kDetach, kReserve, kRelease, kTake, kReclaim, kUnmanage, kSample } kind;
     region::GuestMemory* guest;
     std::uint64_t pages = 0;    // reclaim: wanted
+    migrate::GuestMigration* migration = nullptr;  // attach
+    Member* member = nullptr;   // release, take: where it is put, or is
     base::Nanos now{};          // sample
     std::uint64_t freed = 0;         // reclaim: what has left memory
     std::uint64_t freed_before = 0;  // the guest's counter when it began
@@ -94,6 +104,7 @@ class Worker {
 
   void run();
   Sleep look();
+  Sleep sleep_after(bool busy, bool pressure) const noexcept;
   bool may_rest() const noexcept;
   bool serve_requests() VMM_EXCLUDES(mutex_);
   bool serve(Request& request);
@@ -103,6 +114,7 @@ class Worker {
   bool roomy() const noexcept;
   bool zero_ahead();
   void mend_some() noexcept;
+  base::Nanos migrate_some() noexcept;
   void sample_members(base::Nanos now);
   Member* find(const region::GuestMemory& guest);
   static std::uint64_t load(const std::atomic<std::uint64_t>& counter) noexcept {

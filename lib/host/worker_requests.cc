@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/above.h"
+#include "base/check.h"
 #include "base/error.h"
 #include "host/worker.h"
 #include "reclaim/drop_leftovers.h"
@@ -32,8 +33,9 @@ void Worker::submit(Request& request) noexcept {
   while (!request.done) served_.wait(mutex_);
 }
 
-Result<void> Worker::attach(GuestMemory& guest) {
+Result<void> Worker::attach(GuestMemory& guest, migrate::GuestMigration& migration) {
   Request request{Request::kAttach, &guest};
+  request.migration = &migration;
   submit(request);
   if (request.error != 0)
     return base::fail_errno(request.error, "attaching guest \"" + guest.name() + "\" to its worker", "free memory");
@@ -43,6 +45,23 @@ Result<void> Worker::attach(GuestMemory& guest) {
 void Worker::detach(GuestMemory& guest) {
   Request request{Request::kDetach, &guest};
   submit(request);
+}
+
+Result<void> Worker::reserve() {
+  Request request{Request::kReserve, nullptr};
+  submit(request);
+  if (request.error != 0) return base::fail_errno(request.error, "a place at a worker", "free memory");
+  return {};
+}
+
+void Worker::take_over(GuestMemory& guest, Worker& from) noexcept {
+  Member member;
+  Request release{Request::kRelease, &guest};
+  release.member = &member;
+  from.submit(release);
+  Request take{Request::kTake, &guest};
+  take.member = &member;
+  submit(take);
 }
 
 Result<std::uint64_t> Worker::reclaim(GuestMemory& guest, std::uint64_t pages) {
@@ -95,17 +114,26 @@ bool Worker::serve(Request& request) {
   switch (request.kind) {
     case Request::kAttach:
       members_.push_back({std::make_unique<reclaim::Evictor>(*request.guest, notices_),
-                          std::make_unique<GuestSampling>(*request.guest)});
+                          std::make_unique<GuestSampling>(*request.guest), request.migration});
       return true;
     case Request::kDetach:
       out_->finish(true, clock_.now());
       if (member != nullptr) members_.erase(members_.begin() + (member - members_.data()));
       return true;
+    case Request::kReserve: members_.reserve(members_.size() + 1); return true;
+    case Request::kRelease:
+      out_->finish(true, clock_.now());
+      VMM_CHECK(member != nullptr);
+      *request.member = std::move(*member);
+      members_.erase(members_.begin() + (member - members_.data()));
+      return true;
+    case Request::kTake: members_.push_back(std::move(*request.member)); return true;
     case Request::kReclaim: return member == nullptr || reclaim_slice(request);
     case Request::kUnmanage: {
+      if (member == nullptr) return true;
       out_->finish(true, clock_.now());
       reclaim::drop_leftovers(*request.guest);
-      if (member != nullptr) member->sampling->end();
+      member->sampling->end();
       base::MutexLock control(request.guest->control);
       request.result = request.guest->unmanage();
       return true;

@@ -12,6 +12,8 @@
 
 #include "base/error.h"
 #include "os/call.h"
+#include "os/file.h"
+#include "os/proc_text.h"
 
 namespace vmm::os {
 namespace {
@@ -94,6 +96,17 @@ Result<std::uint64_t> thread_cpu_ns(int tid) {
   if (tid < 0 || ::clock_gettime(clock, &time) != 0)
     return base::fail_errno(ESRCH, "processor time of " + thread_text(tid), "name a live thread of this process");
   return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000U + static_cast<std::uint64_t>(time.tv_nsec);
+}
+
+Result<std::uint64_t> thread_wait_ns(int tid) {
+  const auto path = "/proc/self/task/" + std::to_string(tid) + "/schedstat";
+  const auto text = read_small_file(path);
+  if (!text) return tl::unexpected(text.error());
+  // Time on a processor, time in the queue, number of times.
+  const auto blank = text->find(' ');
+  if (blank != std::string::npos)
+    if (const auto wait = number_of(std::string_view(*text).substr(blank + 1))) return *wait;
+  return base::fail_errno(EBADMSG, path + ": \"" + *text + "\"");
 }
 
 }  // namespace vmm::os

@@ -46,6 +46,19 @@ int Poller::add(int fd, std::uint64_t tag) const noexcept {
   return call(Call::epoll_ctl, [&] { return ::epoll_ctl(fd_.get(), EPOLL_CTL_ADD, fd, &event); }) == 0 ? 0 : errno;
 }
 
+int Poller::reserve(int fd, std::uint64_t tag) const noexcept {
+  epoll_event event{};
+  event.data.u64 = tag;
+  return call(Call::epoll_ctl, [&] { return ::epoll_ctl(fd_.get(), EPOLL_CTL_ADD, fd, &event); }) == 0 ? 0 : errno;
+}
+
+int Poller::listen(int fd, std::uint64_t tag) const noexcept {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u64 = tag;
+  return ::epoll_ctl(fd_.get(), EPOLL_CTL_MOD, fd, &event) == 0 ? 0 : errno;
+}
+
 int Poller::add(std::span<const int> fds, std::uint64_t tag) const noexcept {
   for (const int fd : fds)
     if (const int e = fd < 0 ? 0 : add(fd, tag)) return e;

@@ -32,6 +32,9 @@ class Poller {
   static Result<Poller> create();
   // `tag` comes back from wait() when fd is readable. Returns an errno.
   int add(int fd, std::uint64_t tag) const noexcept;
+  // As add(), but nothing comes back until listen(), which never fails for it.
+  int reserve(int fd, std::uint64_t tag) const noexcept;
+  int listen(int fd, std::uint64_t tag) const noexcept;
   // Each of `fds` that is not -1.
   int add(std::span<const int> fds, std::uint64_t tag) const noexcept;
   int remove(int fd) const noexcept;

@@ -28,7 +28,6 @@ struct FaultService::Command {
   Kind kind;
   GuestMemory* guest = nullptr;
   Command* next = nullptr;
-  int error = 0;
   std::atomic<int> done{0};
 
   void finish() noexcept {
@@ -89,20 +88,47 @@ void FaultService::post(Command& command) noexcept {
   bell_.ring();
 }
 
-Result<void> FaultService::add(GuestMemory& guest) {
-  Command command{Command::kAdd, &guest};
+void FaultService::ask(Command& command) noexcept {
   post(command);
   command.done.wait(0, std::memory_order_acquire);
-  if (command.error != 0)
-    return base::fail_errno(command.error, "epoll_ctl for guest \"" + guest.name() + "\"",
-                            "raise fs.epoll.max_user_watches, or use fewer guests");
+}
+
+Result<void> FaultService::add(GuestMemory& guest) {
+  if (auto r = reserve(guest); !r) return r;
+  Command command{Command::kAdd, &guest};
+  ask(command);
   return {};
 }
 
-void FaultService::remove(GuestMemory& guest) {
+Result<void> FaultService::reserve(GuestMemory& guest) {
+  int error = 0;
+  if (places_.fetch_add(1, std::memory_order_relaxed) >= kMostGuests) error = ENOSPC;
+  if (error == 0) error = poller_.reserve(guest.uffd().fd(), reinterpret_cast<std::uintptr_t>(&guest));
+  if (error == 0) return {};
+  places_.fetch_sub(1, std::memory_order_relaxed);
+  return base::fail_errno(error, "epoll_ctl for guest \"" + guest.name() + "\"",
+                          "raise fs.epoll.max_user_watches, or use fewer guests");
+}
+
+void FaultService::cancel(GuestMemory& guest) noexcept {
+  poller_.remove(guest.uffd().fd());
+  places_.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void FaultService::take_over(GuestMemory& guest, FaultService& from) noexcept {
+  from.remove(guest);
+  // Before the thread knows of the guest: see PageTable::set_bell().
+  guest.table.set_bell(&bell_);
+  guest.closing.store(false, std::memory_order_seq_cst);
+  Command command{Command::kAdd, &guest};
+  ask(command);
+  // What the other had read and not answered: who waits faults again.
+  if (guest.managed()) guest.wake(0, guest.pages());
+}
+
+void FaultService::remove(GuestMemory& guest) noexcept {
   Command command{Command::kRemove, &guest};
-  post(command);
-  command.done.wait(0, std::memory_order_acquire);
+  ask(command);
 }
 
 bool FaultService::prefetch(GuestMemory& guest, std::uint64_t first, std::uint64_t end) {
@@ -116,7 +142,7 @@ bool FaultService::prefetch(GuestMemory& guest, std::uint64_t first, std::uint64
     std::uint32_t queued = Prefetch::kQueued;
     if (guest.closing.load(std::memory_order_seq_cst) && p.state.compare_exchange_strong(queued, Prefetch::kFree))
       p.state.notify_all();
-    bell_.ring();
+    guest.table.ring();
     return true;
   }
   return false;
@@ -197,18 +223,16 @@ void FaultService::take_commands() noexcept {
     auto* next = command->next;  // a finished command is gone
     switch (command->kind) {
       case Command::kAdd:
-        command->error = guests_.size() == kMostGuests
-                             ? ENOSPC
-                             : poller_.add(command->guest->uffd().fd(),
-                                           reinterpret_cast<std::uintptr_t>(command->guest));
-        if (command->error == 0) guests_.push_back(command->guest);
+        poller_.listen(command->guest->uffd().fd(), reinterpret_cast<std::uintptr_t>(command->guest));
+        guests_.push_back(command->guest);
+        pumping_ = true;  // what was asked for when another thread answered it
         command->finish();
         break;
       case Command::kRemove: {
         auto* guest = command->guest;
         guest->closing.store(true, std::memory_order_seq_cst);
         poller_.remove(guest->uffd().fd());
-        std::erase(guests_, guest);
+        places_.fetch_sub(std::erase(guests_, guest), std::memory_order_relaxed);
         std::erase_if(deferred_, [&](const Fault& f) { return f.guest == guest; });
         for (auto& p : guest->prefetches)
           if (p.state.load(std::memory_order_seq_cst) == Prefetch::kQueued) {

@@ -52,12 +52,19 @@ class FaultService {
   // Faults of the guest are answered from now on. Blocks until the thread knows it. Errors: ENOSPC of epoll.
   Result<void> add(GuestMemory& guest);
   // The thread knows nothing of the guest any more. Blocks until reads in flight for it have ended.
-  void remove(GuestMemory& guest);
+  void remove(GuestMemory& guest) noexcept;
+  // A place for a guest that another service answers still: take_over() then cannot fail. Errors: as add().
+  Result<void> reserve(GuestMemory& guest);
+  void cancel(GuestMemory& guest) noexcept;
+  // The guest, for which there is a place, and which `from` answers, is answered here. Blocks until reads in flight for
+  // it there have ended. Its faults wait meanwhile; none is forgotten.
+  void take_over(GuestMemory& guest, FaultService& from) noexcept;
 
-  // Begins to bring swapped pages of [first, end) back. Does not wait; false: four such are under way already.
-  bool prefetch(GuestMemory& guest, std::uint64_t first, std::uint64_t end);
+  // Begins to bring swapped pages of [first, end) back, whichever service answers the guest. Does not wait; false: four
+  // such are under way already.
+  static bool prefetch(GuestMemory& guest, std::uint64_t first, std::uint64_t end);
   // Waits until no prefetch of that guest is under way.
-  void wait_prefetched(GuestMemory& guest);
+  static void wait_prefetched(GuestMemory& guest);
 
   const os::Doorbell& bell() const noexcept { return bell_; }
   FaultProgress progress() const noexcept;
@@ -88,6 +95,7 @@ class FaultService {
   };
   Wakeup wait(std::span<std::uint64_t> tags, bool kernel_asked) noexcept;
   void post(Command& command) noexcept;
+  void ask(Command& command) noexcept;
   void take_commands() noexcept;
   void finish_removals() noexcept;
   void pump_prefetches() noexcept;
@@ -121,6 +129,7 @@ class FaultService {
   os::Doorbell bell_;
   os::Mapping zeros_;  // 2 MiB that read as the zero page: the source of fills
   std::atomic<Command*> commands_{nullptr};
+  std::atomic<std::size_t> places_{0};  // taken in guests_, reserved ones included
   std::atomic<std::uint64_t> answered_{0};
   std::atomic<std::uint64_t> address_{0};
 

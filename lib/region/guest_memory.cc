@@ -15,6 +15,15 @@
 namespace vmm::region {
 namespace {
 
+Result<void> set_node(const os::Mapping& m, const GuestMemoryOptions& o, int node) {
+  const auto policy = o.bind ? os::NodePolicy::bound : os::NodePolicy::preferred;
+  const int e = os::bind_to_node(m.data(), m.size(), node, policy);
+  // Without NUMA in the kernel, or with mbind forbidden (container profiles), there is no placement to lose.
+  if (e == 0 || (!o.bind && (e == ENOSYS || e == EPERM))) return {};
+  return base::fail_errno(e, "mbind of guest \"" + o.name + "\" to node " + std::to_string(node),
+                          "choose a node that has memory, see probe()");
+}
+
 // All flags and the policy before the first touch: otherwise pieces split off later never merge again.
 Result<void> prepare(const os::Mapping& m, const GuestMemoryOptions& o, bool large_pages, const char* what) {
   const auto failed = [&](int error, const char* call) {
@@ -25,13 +34,7 @@ Result<void> prepare(const os::Mapping& m, const GuestMemoryOptions& o, bool lar
     if (const int e = os::exclude_from_core_dumps(m.data(), m.size())) return failed(e, "madvise(MADV_DONTDUMP)");
   // A kernel without huge pages refuses the advice, and then there is nothing to advise.
   os::advise_huge_pages(m.data(), m.size(), large_pages);
-  const auto policy = o.bind ? os::NodePolicy::bound : os::NodePolicy::preferred;
-  if (const int e = os::bind_to_node(m.data(), m.size(), o.node, policy)) {
-    // Without NUMA in the kernel, or with mbind forbidden (container profiles), there is no placement to lose.
-    if (o.bind || (e != ENOSYS && e != EPERM))
-      return base::fail_errno(e, "mbind of guest \"" + o.name + "\" to node " + std::to_string(o.node),
-                              "choose a node that has memory, see probe()");
-  }
+  if (auto r = set_node(m, o, o.node); !r) return r;
   os::name_range(m.data(), m.size(), what);
   return {};
 }
@@ -39,7 +42,7 @@ Result<void> prepare(const os::Mapping& m, const GuestMemoryOptions& o, bool lar
 }  // namespace
 
 GuestMemory::GuestMemory(const GuestMemoryOptions& options, Credit& credit, const os::Pagemap& pagemap)
-    : read_window(options.read_window), options_(options), credit_(credit), pagemap_(pagemap) {}
+    : read_window(options.read_window), options_(options), home_(options.node), credit_(credit), pagemap_(pagemap) {}
 
 Result<std::unique_ptr<GuestMemory>> GuestMemory::create(const GuestMemoryOptions& options, Credit& credit,
                                                          const os::Pagemap& pagemap) {
@@ -84,6 +87,18 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::create(const GuestMemoryOption
   // All of the huge page that this may have been: one page of it would leave 511 in memory, and it split.
   os::drop_pages(g->memory_.data(), std::min(bytes, kHugePageSize));
   return g;
+}
+
+Result<void> GuestMemory::set_home(int node) {
+  auto r = set_node(memory_, options_, node);
+  if (r) r = set_node(staging_, options_, node);
+  if (r) {
+    home_ = node;
+    return r;
+  }
+  // As it was, as far as the kernel lets it be.
+  static_cast<void>(set_node(memory_, options_, home_));
+  return r;
 }
 
 void GuestMemory::shut() noexcept {

@@ -138,6 +138,10 @@ class GuestMemory {
   GuestMemory(const GuestMemory&) = delete;
   GuestMemory& operator=(const GuestMemory&) = delete;
 
+  // New pages come from `node`, as far as it goes (or from nowhere else: GuestMemoryOptions::bind); those that are there
+  // stay where they are. One thread at a time. Errors: ENODEV, ENOMEM; on error nothing has changed.
+  Result<void> set_home(int node);
+
   // Immutable.
   std::uint64_t id() const noexcept { return options_.id; }
   const std::string& name() const noexcept { return options_.name; }
@@ -250,6 +254,7 @@ class GuestMemory {
   GuestMemory(const GuestMemoryOptions& options, Credit& credit, const os::Pagemap& pagemap);
 
   const GuestMemoryOptions options_;
+  int home_;
   Credit& credit_;
   const os::Pagemap& pagemap_;
   os::Mapping memory_;

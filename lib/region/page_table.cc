@@ -27,7 +27,7 @@ PageTable& PageTable::operator=(PageTable&& other) noexcept {
   memory_ = std::move(other.memory_);
   words_ = std::exchange(other.words_, nullptr);
   pages_ = std::exchange(other.pages_, 0);
-  bell_ = std::exchange(other.bell_, nullptr);
+  bell_ = other.bell_.exchange(nullptr);
   return *this;
 }
 

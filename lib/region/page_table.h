@@ -51,21 +51,25 @@ class PageTable {
 
   // Tells a fault thread that waits for a lock that some have been released.
   void released() noexcept {
-    if (waiting_.exchange(0, std::memory_order_acq_rel) != 0 && bell_ != nullptr) bell_->ring();
+    if (waiting_.exchange(0, std::memory_order_acq_rel) != 0) ring();
+  }
+  void ring() const noexcept {
+    if (const auto* bell = bell_.load(std::memory_order_seq_cst)) bell->ring();
   }
 
   // Fault thread: announces that it waits for a locked page. It must try the lock once more after this.
   void announce_wait() noexcept { waiting_.exchange(1, std::memory_order_acq_rel); }
 
-  // The bell of the fault thread that waits. Set once, before the guest is managed.
-  void set_bell(const os::Doorbell* bell) noexcept { bell_ = bell; }
+  // The bell of the guest's fault thread: set before that is told of the guest, so that whoever it has announced a wait
+  // to rings this one. It outlives the table.
+  void set_bell(const os::Doorbell* bell) noexcept { bell_.store(bell, std::memory_order_seq_cst); }
 
  private:
   os::Mapping memory_;
   std::atomic<std::uint64_t>* words_ = nullptr;
   std::uint64_t pages_ = 0;
   std::atomic<std::uint32_t> waiting_{0};
-  const os::Doorbell* bell_ = nullptr;
+  std::atomic<const os::Doorbell*> bell_{nullptr};
 };
 
 // A page that is locked and put back as it was unless told otherwise. For callers that may wait.

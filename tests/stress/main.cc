@@ -131,6 +131,8 @@ void print_summary(const Phase& phase, World& world, const Monitor& monitor,
     sum.samples += g.samples;
     sum.sample_faults += g.sample_faults;
     sum.stops += g.stops;
+    sum.migrations += g.migrations;
+    sum.migrated += g.migrated;
   }
   std::printf("  faults %" PRIu64 ": fills %" PRIu64 ", rescues %" PRIu64 ", swap-ins %" PRIu64
               ", waited for memory %" PRIu64 "; pages busy %" PRIu64 "\n  swapped out %" PRIu64 " MiB (%" PRIu64
@@ -140,6 +142,7 @@ void print_summary(const Phase& phase, World& world, const Monitor& monitor,
   std::printf("  ballooned %" PRIu64 " MiB, popped %" PRIu64 " pages; sampled %" PRIu64 " periods, %" PRIu64
               " faults; stopped %" PRIu64 " times\n",
               sum.ballooned_out / MiB, sum.balloon_popped / kPageSize, sum.samples, sum.sample_faults, sum.stops);
+  std::printf("  re-homed %" PRIu64 " times, %" PRIu64 " MiB migrated\n", sum.migrations, sum.migrated / MiB);
   std::printf("  most memory seen %.1f of %.1f MiB in %" PRIu64 " readings (%" PRIu64
               " single ones above); events %" PRIu64 ", exhausted %" PRIu64 ", stalled %" PRIu64 "\n",
               static_cast<double>(monitor.most_seen()) / MiB, static_cast<double>(world.budget()) / MiB,
@@ -154,7 +157,8 @@ void run(const Phase& phase) {
   std::fflush(stdout);
   set_report_heading(phase.name);
   std::optional<Jitter> jitter;
-  if (phase.jitter) jitter.emplace(phase.world.seed);
+  const bool made_up = World::makes_up_nodes();
+  if (phase.jitter || made_up) jitter.emplace(phase.world.seed, phase.jitter, made_up);
   auto world = World::build(phase.world);
   if (!world) report_failure(world.error().message());
   std::vector<std::unique_ptr<Workload>> workloads;

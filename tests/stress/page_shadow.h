@@ -41,6 +41,7 @@ enum class Op : std::uint8_t {
   native,
   give,       // by the balloon
   configure,
+  rehome,
   compare,
 };
 inline constexpr unsigned kOps = static_cast<unsigned>(Op::compare) + 1;

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 
 #include "host/guest_core.h"
 #include "host/host_core.h"
 #include "vmm/guest.h"
+#include "vmm/host.h"
 
 namespace vmm::stress {
 
@@ -18,6 +20,21 @@ struct PrivateCore {
   friend std::shared_ptr<GuestCore> core_of(const Guest& guest) { return guest.*Core; }
 };
 template struct PrivateCore<&Guest::core_>;
+
+// The same of a host, which can be made of a core that a test has built.
+std::shared_ptr<HostCore>& core_of(Host& host);
+
+template <std::shared_ptr<HostCore> Host::*Core>
+struct PrivateHostCore {
+  friend std::shared_ptr<HostCore>& core_of(Host& host) { return host.*Core; }
+};
+template struct PrivateHostCore<&Host::core_>;
+
+inline Host host_of(std::shared_ptr<HostCore> core) {
+  Host host;
+  core_of(host) = std::move(core);
+  return host;
+}
 
 inline region::GuestMemory& memory_of(const Guest& guest) { return core_of(guest)->memory(); }
 

@@ -11,7 +11,8 @@ const char* to_string(Op op) noexcept {
   constexpr const char* names[kOps] = {"none",    "read",       "glance",   "write",     "write_zeros", "patch",
                                        "count",   "bulk_write", "scan",     "discard",   "pin",         "unpin",
                                        "reclaim", "restore",    "prefetch", "device_in", "device_out",  "seat",
-                                       "create",  "destroy",    "stats",    "native",     "give",     "configure", "compare"};
+                                       "create",  "destroy",    "stats",    "native",    "give",        "configure",
+                                       "rehome",  "compare"};
   return static_cast<unsigned>(op) < kOps ? names[static_cast<unsigned>(op)] : "?";
 }
 

@@ -18,11 +18,11 @@ struct Weight {
 };
 // Of 10,000.
 constexpr Weight kWeights[] = {
-    {Op::read, 2400},      {Op::glance, 1500},    {Op::write, 1500}, {Op::write_zeros, 250}, {Op::patch, 900},
+    {Op::read, 2360},      {Op::glance, 1500},    {Op::write, 1500}, {Op::write_zeros, 250}, {Op::patch, 900},
     {Op::count, 1300},     {Op::bulk_write, 150}, {Op::scan, 300},   {Op::discard, 350},     {Op::pin, 200},
     {Op::unpin, 200},      {Op::reclaim, 50},     {Op::restore, 10}, {Op::prefetch, 300},    {Op::device_in, 150},
     {Op::device_out, 150}, {Op::seat, 50},        {Op::create, 60},  {Op::destroy, 20},      {Op::stats, 80},
-    {Op::native, 70},      {Op::configure, 10},
+    {Op::native, 70},      {Op::configure, 10},  {Op::rehome, 40},
 };
 constexpr std::uint64_t kHotPages = 48;  // neighbours on which threads meet
 constexpr std::size_t kMostHeldPins = 3;
@@ -102,6 +102,7 @@ void Workload::on_tenant(Place& place, Tenant& tenant, Op op) {
     case Op::seat: return seat(tenant);
     case Op::native: return go_native(place, tenant);
     case Op::configure: return configure(tenant);
+    case Op::rehome: return rehome(tenant);
     case Op::restore:
       if (auto r = tenant.guest().restore(); !r) report_failure(r.error().message());
       return;
@@ -280,6 +281,11 @@ void Workload::configure(Tenant& tenant) {
   host.balloon_max_percent = static_cast<std::uint32_t>(random_.below(96));
   if (auto h = world_.host().configure(host); !h && h.error().code != Errc::admission_refused)
     report_failure(h.error().message());
+}
+
+void Workload::rehome(Tenant& tenant) {
+  const auto nodes = world_.host().stats()->nodes;
+  if (auto r = tenant.guest().rehome(nodes[random_.below(nodes.size())]); !r) report_failure(r.error().message());
 }
 
 void Workload::seat(Tenant& tenant) {

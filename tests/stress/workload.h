@@ -66,6 +66,7 @@ class Workload {
   void device_out(Tenant& tenant);
   void reclaim(Tenant& tenant);
   void configure(Tenant& tenant);
+  void rehome(Tenant& tenant);
   void seat(Tenant& tenant);
   void go_native(const Place& place, Tenant& tenant);
   void replace(Place& place, Op op);

@@ -8,6 +8,7 @@
 #include "reclaim/swap_store.h"
 #include "stress/peek.h"
 #include "stress/report.h"
+#include "topology/topology.h"
 
 namespace vmm::stress {
 namespace {
@@ -32,6 +33,11 @@ constexpr Plan kPlans[] = {
     {"brief-a", 12, 0, 0, 1, true, false},  {"brief-b", 6, 0, 0, 0, false, false},
 };
 
+// The machine, or two nodes of one processor each.
+Result<topology::Topology> topology_here(bool made_up) {
+  return made_up ? topology::Topology::synthetic("node:2 core:1 pu:1") : topology::Topology::discover();
+}
+
 // Waits until `done`; false after half a minute.
 template <class Done>
 bool reached(Done done) {
@@ -46,6 +52,13 @@ bool reached(Done done) {
 }  // namespace
 
 std::atomic<std::uint64_t> World::next_id_{1};
+
+bool World::makes_up_nodes() {
+  const auto topology = topology::Topology::discover();
+  if (!topology || topology->nodes().size() != 1) return false;
+  const auto& cpus = topology->nodes().front().cpus;
+  return cpus.size() >= 2 && cpus[0] == 0 && cpus[1] == 1;
+}
 
 Result<std::unique_ptr<World>> World::build(const WorldOptions& options) {
   std::unique_ptr<World> world(new World(options));
@@ -73,9 +86,13 @@ Result<std::unique_ptr<World>> World::build(const WorldOptions& options) {
   host.sample_pages = 40;
   host.balloon_timeout = std::chrono::milliseconds(100);
   host.stop_timeout = std::chrono::milliseconds(20);
-  auto made = Host::create(host);
+  host.rebalance_period = std::chrono::milliseconds(200);
+  host.rebalance_cool_down = std::chrono::milliseconds(500);
+  const auto topology = topology_here(makes_up_nodes());
+  if (!topology) return tl::unexpected(topology.error());
+  auto made = HostCore::create(host, *topology);
   if (!made) return tl::unexpected(made.error());
-  world->host_ = std::move(*made);
+  world->host_ = host_of(std::move(*made));
   auto* self = world.get();
   world->host_.on_event([self](const Event& event) { self->saw(event); });
   for (const char* pool : kPools)

@@ -42,6 +42,10 @@ class World {
   static Result<std::unique_ptr<World>> build(const WorldOptions& options);
   ~World();
 
+  // Where the machine has one node, each of two processors is taken for a node of its own, so that guests change homes
+  // all the same: everything happens but that memory is on the one or the other.
+  static bool makes_up_nodes();
+
   Host& host() noexcept { return host_; }
   const WorldOptions& options() const noexcept { return options_; }
   std::vector<std::unique_ptr<Place>>& places() noexcept { return places_; }
