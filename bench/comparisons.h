@@ -26,6 +26,11 @@ void measure_rebalance(const Settings& settings, Report& report);
 // The process that measure_budget looks at. Returns its exit status.
 int run_budget_load(int argc, char** argv);
 
+// Memory that follows a guest to another node against the bare system call.
+void compare_migration(const Settings& settings, Report& report);
+// What homes are worth on a machine of several nodes.
+void measure_numa(const Settings& settings, Report& report);
+
 // Memory taken from a heap's guest by balloon against the same taken by swap, and against a guest created that size.
 void compare_balloon(const Settings& settings, Report& report);
 

@@ -37,6 +37,8 @@ constexpr Comparison kComparisons[] = {
     {"metadata", measure_metadata},
     {"budget", measure_budget},
     {"rebalance", measure_rebalance},
+    {"migration", compare_migration},
+    {"numa", measure_numa},
     {"balloon", compare_balloon},
     {"overcommit", compare_overcommit},
 };

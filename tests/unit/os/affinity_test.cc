@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <thread>
 #include <vector>
 
 #include "os/call.h"
@@ -170,6 +171,32 @@ TEST(Affinity, ProcessorTimeGrowsWithWorkAndIsReadableFromOutside) {
   if (::getppid() > 0) {
     EXPECT_EQ(thread_cpu_ns(::getppid()).error().code.value(), ESRCH);
   }
+}
+
+// Two threads on one processor: one of them waits while the other runs.
+TEST(Affinity, TimeThatIsWaitedForAProcessorIsCounted) {
+  const auto all = thread_affinity(0).value();
+  const auto one = std::vector<int>{all.front()};
+  ASSERT_TRUE(set_thread_affinity(0, one));
+  std::atomic<bool> over{false};
+  std::atomic<int> tid{0};
+  std::thread busy([&] {
+    tid = current_tid();
+    volatile unsigned long sum = 0;
+    while (!over) sum = sum + 1;
+  });
+  while (tid == 0) std::this_thread::yield();
+  const auto before = thread_wait_ns(tid);
+  ASSERT_TRUE(before) << before.error().message();
+  const auto own = thread_cpu_ns(0).value();
+  // The other waits for as long as this one works, but for what the kernel has not told yet.
+  while (thread_wait_ns(tid).value() < *before + 20'000'000) {
+    ASSERT_LT(thread_cpu_ns(0).value(), own + 20'000'000'000) << "it never waits";
+  }
+  over = true;
+  busy.join();
+  ASSERT_TRUE(set_thread_affinity(0, all));
+  EXPECT_EQ(thread_wait_ns(-5).error().code.value(), ENOENT);
 }
 
 }  // namespace

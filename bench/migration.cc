@@ -1,0 +1,105 @@
+// Memory that follows a guest to another node, its rate unlimited, against move_pages() of the same pages by the least a
+// program can do.
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "comparisons.h"
+#include "migrate/guest_migration.h"
+#include "os/mapping.h"
+#include "os/page_nodes.h"
+#include "os/pagemap.h"
+#include "region/guest_memory.h"
+#include "support/hosts.h"
+#include "support/measure.h"
+#include "support/memory.h"
+#include "topology/topology.h"
+
+namespace vmm::bench {
+namespace {
+
+constexpr std::uint64_t kBytes = 64 * MiB;
+constexpr int kTurns = 12;
+
+// A guest that is native: nobody answers faults here.
+std::unique_ptr<region::GuestMemory> guest_on(int node, Pages pages, region::Credit& credit,
+                                              const os::Pagemap& pagemap) {
+  region::GuestMemoryOptions o;
+  o.name = "bench";
+  o.pages = kBytes / kPageSize;
+  o.node = node;
+  o.large_pages = pages == Pages::huge;
+  o.userfaultfd = false;
+  return value_of(region::GuestMemory::create(o, credit, pagemap));
+}
+
+void move_raw(std::span<std::byte> memory, int node, std::uint64_t step) {
+  std::array<void*, os::kMostPagesAsked> pages;
+  std::array<int, os::kMostPagesAsked> status;
+  for (std::uint64_t at = 0; at < memory.size();) {
+    std::size_t count = 0;
+    for (; count < pages.size() && at < memory.size(); at += step) pages[count++] = memory.data() + at;
+    const int error = os::move_pages_to(pages.data(), count, node, status.data());
+    if (error != 0 && error != EAGAIN) throw std::runtime_error("move_pages: errno " + std::to_string(error));
+  }
+}
+
+void move_guest(region::GuestMemory& guest, migrate::GuestMigration& migration, int node) {
+  if (!guest.set_home(node)) throw std::runtime_error("mbind");
+  migration.begin(node);
+  while (migration.under_way()) migration.step(std::chrono::steady_clock::now().time_since_epoch());
+}
+
+}  // namespace
+
+void compare_migration(const Settings&, Report& report) {
+  const auto topology = value_of(topology::Topology::discover());
+  std::vector<int> homes;
+  for (const auto& node : topology.nodes())
+    if (!node.memory_only) homes.push_back(node.id);
+  for (const auto pages : {Pages::small, Pages::huge}) {
+    const auto name = text("migration, %s pages: raw move_pages / library", to_string(pages));
+    if (homes.size() < 2) {
+      report.skipped(name, "this machine has one node with processors");
+      continue;
+    }
+    const int a = homes[0], b = homes[1];
+    region::Credit credit(kBytes / kPageSize);
+    const auto pagemap = value_of(os::Pagemap::open(true));
+    auto guest = guest_on(a, pages, credit, pagemap);
+    PlainMapping plain(kBytes, pages);
+    if (os::bind_to_node(plain.memory().data(), kBytes, a, os::NodePolicy::preferred) != 0)
+      throw std::runtime_error("mbind");
+    touch_all({guest->base(), kBytes});
+    touch_all(plain.memory());
+    migrate::GuestMigration migration(*guest);
+    migration.set_rate(std::uint64_t{1} << 50);
+    const bool huge = read_smaps(plain.memory()).huge > kBytes / 2;
+    int to_ours = b, to_raw = b;
+    // Of a huge page one address stands for all of it: for both.
+    const auto pair = take_turns(
+        kTurns,
+        [&] {
+          const double s = seconds([&] { move_guest(*guest, migration, to_ours); });
+          to_ours = to_ours == a ? b : a;
+          return s;
+        },
+        [&] {
+          const double s = seconds([&] { move_raw(plain.memory(), to_raw, huge ? kHugePageSize : kPageSize); });
+          to_raw = to_raw == a ? b : a;
+          return s;
+        });
+    const auto stayed = migration.stayed();
+    report.at_least(name, 1 / pair.ratio(), 0.9,
+                    text("%.0f MB/s; raw %.0f MB/s; stayed in the last pass: %llu pages", kBytes / 1e6 / pair.ours.median(),
+                         kBytes / 1e6 / pair.peer.median(),
+                         static_cast<unsigned long long>(stayed.pinned + stayed.no_memory + stayed.refused)));
+  }
+}
+
+}  // namespace vmm::bench

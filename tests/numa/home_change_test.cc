@@ -1,0 +1,375 @@
+// Guests that change their homes on a machine of several nodes: load is balanced, memory follows, threads run there.
+// Where pages are is asked of the kernel.
+#include <sched.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "os/mapping.h"
+#include "os/node_info.h"
+#include "stress/peek.h"
+#include "support/eventually.h"
+#include "support/host_rig.h"
+#include "support/kernel_view.h"
+#include "support/numa.h"
+#include "support/temp_directory.h"
+#include "vmm/vmm.h"
+
+namespace vmm::test {
+namespace {
+
+using testing::Contains;
+using testing::HasSubstr;
+
+constexpr std::uint64_t kMemory = 64 * MiB, kPages = kMemory / kPageSize;
+
+// A thread in a seat of the guest, that works until it is told.
+class Busy {
+ public:
+  // Adds to a word of each page in turn, if it is to write, else it only computes.
+  explicit Busy(Guest& guest, bool writes = false) : guest_(guest), writes_(writes), thread_([this] { run(); }) {
+    EXPECT_TRUE(eventually([&] { return seated_.load(); }));
+  }
+  ~Busy() { stop(); }
+  void stop() {
+    over_ = true;
+    if (thread_.joinable()) thread_.join();
+  }
+  int processor() const { return processor_.load(); }
+  std::uint64_t rounds() const { return rounds_.load(); }
+  // What a page's word should hold, after stop().
+  const std::vector<std::uint64_t>& added() const { return added_; }
+
+ private:
+  void run() {
+    auto seat = guest_.attach_current_thread();
+    EXPECT_TRUE(seat) << seat.error().message();
+    seated_ = true;
+    const auto memory = guest_.memory();
+    const auto pages = memory.size() / kPageSize;
+    added_.resize(pages);
+    for (std::uint64_t page = 0; !over_; page = (page + 61) % pages) {
+      if (writes_) {
+        auto* word = reinterpret_cast<std::uint64_t*>(memory.data() + page * kPageSize);
+        std::atomic_ref<std::uint64_t>(*word).fetch_add(1, std::memory_order_relaxed);
+        ++added_[page];
+      }
+      processor_.store(::sched_getcpu(), std::memory_order_relaxed);
+      rounds_.fetch_add(1, std::memory_order_relaxed);
+    }
+  }
+  Guest& guest_;
+  const bool writes_;
+  std::vector<std::uint64_t> added_;
+  std::atomic<bool> over_{false}, seated_{false};
+  std::atomic<int> processor_{-1};
+  std::atomic<std::uint64_t> rounds_{0};
+  std::thread thread_;
+};
+
+class HomeChange : public SeveralNodesEachWay {
+ protected:
+  void SetUp() override {
+    SeveralNodesEachWay::SetUp();
+    if (IsSkipped()) return;
+    homes_ = home_nodes();
+    if (homes_.size() < 2) GTEST_SKIP() << "one node only has processors";
+    first_ = homes_[0];
+    second_ = homes_[1];
+  }
+  ~HomeChange() override {
+    if (host_) static_cast<void>(host_.on_event({}));
+  }
+  void make(void (*adjust)(HostOptions&) = nullptr) {
+    auto o = host_options(directory_.path(), 192 * MiB);
+    o.management = Management::at_creation;
+    if (adjust != nullptr) adjust(o);
+    auto host = Host::create(o);
+    ASSERT_TRUE(host) << host.error().message();
+    host_ = std::move(*host);
+    ASSERT_TRUE(host_.on_event([this](const Event& e) {
+      const std::lock_guard lock(mutex_);
+      events_.push_back(e);
+    }));
+  }
+  static void by_hand(HostOptions& o) { o.scheduler = Scheduler::manual; }
+  Guest add(const std::string& name, std::uint64_t memory, std::vector<int> nodes = {}) {
+    auto o = guest_options(name, memory);
+    o.large_pages = false;
+    o.node_affinity = std::move(nodes);
+    auto guest = host_.create_guest(o);
+    EXPECT_TRUE(guest) << guest.error().message();
+    return guest ? std::move(*guest) : Guest();
+  }
+  static int home(const Guest& guest) { return guest.stats()->home_node; }
+  static std::uint64_t pages_on(const Guest& guest, int node) {
+    const auto nodes = nodes_of_pages(guest.memory().data(), guest.memory().size() / kPageSize);
+    return static_cast<std::uint64_t>(std::count(nodes.begin(), nodes.end(), node));
+  }
+  std::vector<Event> events(EventKind kind) {
+    const std::lock_guard lock(mutex_);
+    std::vector<Event> some;
+    std::copy_if(events_.begin(), events_.end(), std::back_inserter(some), [&](const Event& e) { return e.kind == kind; });
+    return some;
+  }
+  // A period, in which every guest of those has worked.
+  void period(const std::vector<Guest*>& busy) {
+    std::vector<std::uint64_t> before;
+    for (auto* g : busy) before.push_back(g->stats()->attached_cpu_ns);
+    EXPECT_TRUE(eventually([&] {
+      for (std::size_t i = 0; i < busy.size(); ++i)
+        if (busy[i]->stats()->attached_cpu_ns < before[i] + 100'000'000) return false;
+      return true;
+    }));
+    const auto r = host_.tick(std::chrono::steady_clock::now().time_since_epoch());
+    EXPECT_TRUE(r) << r.error().message();
+  }
+
+  std::vector<int> homes_;
+  int first_ = -1, second_ = -1;
+  const TempDirectory directory_;
+  std::mutex mutex_;
+  std::vector<Event> events_;
+  Host host_;
+};
+VMM_EACH_WAY(HomeChange);
+
+// The documents' example: four guests on two nodes, two each; both of one node stop.
+TEST_P(HomeChange, WhenBothGuestsOfANodeStopTheOthersSpread) {
+  make(by_hand);
+  const std::vector<int> two = {first_, second_};
+  auto a = add("a", 4 * MiB, two), b = add("b", 4 * MiB, two), c = add("c", 4 * MiB, two), d = add("d", 4 * MiB, two);
+  ASSERT_EQ(home(a), home(c));
+  ASSERT_EQ(home(b), home(d));
+  for (auto* g : {&a, &b, &c, &d}) fill_guest(*g, 1);
+  Busy busy_a(a), busy_c(c);
+  {
+    Busy busy_b(b), busy_d(d);
+    for (int i = 0; i < 3; ++i) period({&a, &b, &c, &d});
+    EXPECT_TRUE(events(EventKind::guest_rehomed).empty()) << "balanced, and left alone";
+  }
+  int periods = 0;
+  while (home(a) == home(c) && periods < 10) {
+    period({&a, &c});
+    ++periods;
+  }
+  // One more than three: in the first the others have worked still.
+  EXPECT_LE(periods, 4);
+  const auto one = home(a), other = home(c);
+  EXPECT_NE(one, other);
+  for (int i = 0; i < 5; ++i) period({&a, &c});
+  EXPECT_EQ(home(a), one) << "and stays so";
+  EXPECT_EQ(home(c), other);
+  EXPECT_THAT(processors_of_node(one), Contains(busy_a.processor()));
+  EXPECT_THAT(processors_of_node(other), Contains(busy_c.processor()));
+  const auto told = events(EventKind::guest_rehomed);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].mechanism, "balance");
+  EXPECT_THAT(told[0].reason, HasSubstr("%"));
+  for (auto* g : {&a, &b, &c, &d}) EXPECT_EQ(wrong_in(*g, 1), "");
+}
+
+// All guests begin on one node, and are free to go anywhere then.
+TEST_P(HomeChange, AnImbalanceIsCorrectedWithinThreePeriods) {
+  make(by_hand);
+  auto a = add("a", 4 * MiB, {first_}), b = add("b", 4 * MiB, {first_});
+  Busy busy_a(a), busy_b(b);
+  for (int i = 0; i < 3; ++i) period({&a, &b});
+  ASSERT_EQ(home(a), first_);
+  ASSERT_EQ(home(b), first_) << "confined";
+  for (auto* g : {&a, &b}) ASSERT_TRUE(g->configure({.node_affinity = std::vector<int>{}}));
+  for (int i = 0; i < 3; ++i) period({&a, &b});
+  EXPECT_NE(home(a), home(b));
+  EXPECT_EQ(events(EventKind::guest_rehomed).size(), 1u);
+  for (const int memory_only : memory_only_nodes()) {
+    EXPECT_NE(home(a), memory_only);
+    EXPECT_NE(home(b), memory_only);
+    EXPECT_EQ(a.rehome(memory_only).error().code.value(), ENODEV);
+  }
+}
+
+TEST_P(HomeChange, MemoryFollowsWithinHalfAMinute) {
+  make();
+  auto guest = add("g", kMemory, {first_, second_});
+  fill_guest(guest, 1);
+  const auto pages = guest.memory();
+  for (std::uint64_t page = 0; page < kPages; ++page)
+    *reinterpret_cast<std::uint64_t*>(pages.data() + page * kPageSize) = 0;
+  const int from = home(guest), to = from == first_ ? second_ : first_;
+  ASSERT_EQ(pages_on(guest, from), kPages);
+  Busy writer(guest, true);
+  ASSERT_TRUE(guest.rehome(to));
+  EXPECT_TRUE(eventually([&] { return pages_on(guest, to) >= kPages / 100 * 99; }, std::chrono::seconds(30)))
+      << pages_on(guest, to) << " of " << kPages;
+  const auto rounds = writer.rounds();
+  EXPECT_TRUE(eventually([&] { return writer.rounds() > rounds + 100; }));
+  EXPECT_THAT(processors_of_node(to), Contains(writer.processor()));
+  writer.stop();
+  // All of it, in the end; and the figures say the same as the kernel.
+  EXPECT_TRUE(eventually([&] { return pages_on(guest, to) == kPages; }));
+  EXPECT_TRUE(eventually([&] { return guest.stats()->local == guest.stats()->resident; }));
+  const auto s = *guest.stats();
+  EXPECT_EQ(s.remote, 0u);
+  EXPECT_EQ(s.migrations, 1u);
+  EXPECT_LE(s.migrated, kMemory + kMemory / 16);
+  EXPECT_GE(s.migrated, kMemory - kMemory / 16);
+  for (std::uint64_t page = 0; page < kPages; ++page)
+    ASSERT_EQ(*reinterpret_cast<std::uint64_t*>(pages.data() + page * kPageSize), writer.added()[page]) << page;
+  EXPECT_TRUE(eventually([&] { return !events(EventKind::guest_migrated).empty(); }));
+}
+
+// What is only in the swap file, or was never touched, comes to the new home without being moved.
+TEST_P(HomeChange, WhatIsSwappedArrivesThere) {
+  make([](HostOptions& o) { o.rebalance_period = std::chrono::milliseconds(200); });
+  auto guest = add("g", 8 * MiB, {first_, second_});
+  const auto pages = guest.memory().size() / kPageSize;
+  fill_guest(guest, 1);
+  ASSERT_TRUE(HostRig::reclaim_down_to(guest, 0));
+  const int to = home(guest) == first_ ? second_ : first_;
+  ASSERT_TRUE(guest.rehome(to));
+  EXPECT_EQ(wrong_in(guest, 1), "");
+  EXPECT_EQ(pages_on(guest, to), pages);
+  EXPECT_EQ(guest.stats()->migrated, 0u);
+}
+
+TEST_P(HomeChange, BackWithinTwoPeriodsDragsLittleAlong) {
+  make();
+  auto guest = add("g", kMemory, {first_, second_});
+  fill_guest(guest, 1);
+  const int from = home(guest), to = from == first_ ? second_ : first_;
+  ASSERT_TRUE(guest.rehome(to));
+  // Half a period's worth has gone.
+  EXPECT_TRUE(eventually([&] { return guest.stats()->migrated >= kMemory / 100; }));
+  ASSERT_TRUE(guest.rehome(from));
+  const auto moved = guest.stats()->migrated;
+  EXPECT_LT(moved, kMemory / 10);
+  EXPECT_EQ(guest.stats()->migration_rate, 0u) << "stops at once";
+  EXPECT_GT(pages_on(guest, from), kPages / 10 * 9);
+  // In time the little that went comes home as well.
+  EXPECT_TRUE(eventually([&] { return pages_on(guest, from) == kPages; }));
+  EXPECT_LT(guest.stats()->migrated, kMemory / 10);
+  EXPECT_EQ(wrong_in(guest, 1), "");
+}
+
+// Never above the configured rate: asked of the kernel while it goes on.
+TEST_P(HomeChange, TheConfiguredRateIsKept) {
+  make([](HostOptions& o) {
+    o.rebalance_period = std::chrono::milliseconds(200);
+    o.migration_rate_max = 2;  // MB/s
+  });
+  auto guest = add("g", kMemory, {first_, second_});
+  fill_guest(guest, 1);
+  const int to = home(guest) == first_ ? second_ : first_;
+  const auto begun = std::chrono::steady_clock::now();
+  ASSERT_TRUE(guest.rehome(to));
+  for (bool seen = false; !seen;) {
+    // Counted first: what comes while the clock is read is in nobody's favour.
+    const auto moved = pages_on(guest, to) * kPageSize;
+    const std::chrono::duration<double> since = std::chrono::steady_clock::now() - begun;
+    ASSERT_LE(static_cast<double>(moved), since.count() * 2e6 + 0.1e6 + 2 * kHugePageSize);
+    seen = moved >= 6 * MiB;
+  }
+  ASSERT_TRUE(host_.configure({.migration_rate_max = 0}));
+  EXPECT_TRUE(eventually([&] { return pages_on(guest, to) == kPages; }));
+  EXPECT_EQ(wrong_in(guest, 1), "");
+}
+
+// Takes memory of a node until little is left there.
+class Ballast {
+ public:
+  Ballast(int node, std::uint64_t leave) {
+    while (os::node_free_bytes(node).value_or(0) > leave + 4 * MiB) {
+      auto piece = os::Mapping::anonymous(4 * MiB);
+      if (!piece || os::bind_to_node(piece->data(), piece->size(), node, os::NodePolicy::preferred) != 0) return;
+      for (std::uint64_t at = 0; at < piece->size(); at += kPageSize) piece->data()[at] = std::byte{1};
+      pieces_.push_back(std::move(*piece));
+    }
+  }
+
+ private:
+  std::vector<os::Mapping> pieces_;
+};
+
+TEST_P(HomeChange, AFullNodeTakesAPartAndTheFiguresSaySo) {
+  make([](HostOptions& o) {
+    o.rebalance_period = std::chrono::milliseconds(200);
+    o.min_free = 0;
+  });
+  auto guest = add("g", kMemory, {first_, second_});
+  fill_guest(guest, 1);
+  const int from = home(guest), to = from == first_ ? second_ : first_;
+  auto o = guest_options("bound", 32 * MiB);
+  o.bind_memory = true;
+  o.node_affinity = {from};
+  auto bound = host_.create_guest(o);
+  ASSERT_TRUE(bound) << bound.error().message();
+  fill_guest(*bound, 2);
+  ASSERT_TRUE(bound->configure({.node_affinity = std::vector<int>{}}));
+  {
+    const Ballast ballast(to, 24 * MiB);
+    const auto refused = bound->rehome(to);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, Errc::admission_refused) << refused.error().message();
+    EXPECT_EQ(home(*bound), from);
+    ASSERT_TRUE(guest.rehome(to));
+    // Until the kernel has no more, or the scheduler goes on in small steps for there is so little.
+    EXPECT_TRUE(eventually([&] {
+      const auto s = *guest.stats();
+      return s.migrated > 0 && (s.migration_no_memory > 0 || s.migration_rate < 1 * MiB);
+    }));
+    EXPECT_TRUE(eventually([&] { return guest.stats()->migrated == pages_on(guest, to) * kPageSize; }));
+    const auto there = pages_on(guest, to);
+    EXPECT_GT(there, 0u);
+    EXPECT_LT(there, kPages) << "a part";
+    EXPECT_GE(there + pages_on(guest, from), kPages) << "and nothing anywhere else";
+    EXPECT_EQ(wrong_in(guest, 1), "");
+  }
+  EXPECT_TRUE(eventually([&] { return pages_on(guest, to) == kPages; })) << "when there is room again";
+  EXPECT_EQ(wrong_in(guest, 1), "");
+  ASSERT_TRUE(bound->rehome(to));
+  EXPECT_TRUE(eventually([&] { return pages_on(*bound, to) == 32 * MiB / kPageSize; }));
+  EXPECT_EQ(wrong_in(*bound, 2), "");
+}
+
+TEST_P(HomeChange, PinnedPagesStayAreToldAndTriedAgain) {
+  make([](HostOptions& o) { o.rebalance_period = std::chrono::milliseconds(200); });
+  auto guest = add("g", 8 * MiB, {first_, second_});
+  const auto pages = guest.memory().size() / kPageSize;
+  fill_guest(guest, 1);
+  const int to = home(guest) == first_ ? second_ : first_;
+  {
+    auto pin = guest.pin(1 * MiB, 1 * MiB);
+    ASSERT_TRUE(pin) << pin.error().message();
+    ASSERT_TRUE(guest.rehome(to));
+    EXPECT_TRUE(eventually([&] { return guest.stats()->migration_pinned == 1 * MiB; }));
+    EXPECT_TRUE(eventually([&] { return pages_on(guest, to) == pages - 1 * MiB / kPageSize; }));
+  }
+  EXPECT_TRUE(eventually([&] { return pages_on(guest, to) == pages; }));
+  EXPECT_TRUE(eventually([&] { return guest.stats()->migration_pinned == 0; }));
+  EXPECT_EQ(wrong_in(guest, 1), "");
+}
+
+// By load and distance: a large guest is worth several small ones.
+TEST_P(HomeChange, PlacementByLoadLeavesTheFullNodeOut) {
+  make([](HostOptions& o) { o.placement = InitialPlacement::load_and_distance; });
+  auto large = add("large", 64 * MiB);
+  std::vector<Guest> small;
+  for (std::size_t i = 0; i < homes_.size(); ++i) {
+    small.push_back(add("small" + std::to_string(i), 4 * MiB));
+    EXPECT_NE(home(small.back()), home(large)) << i;
+  }
+}
+
+}  // namespace
+}  // namespace vmm::test
