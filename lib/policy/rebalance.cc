@@ -1,11 +1,13 @@
 #include "policy/rebalance.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <utility>
 
 #include "base/text.h"
 #include "policy/rebalance_board.h"
+#include "policy/rebalance_pack.h"
 #include "policy/rebalance_search.h"
 
 namespace vmm::policy {
@@ -26,7 +28,12 @@ class Planner {
     tell_state();
     plan_.history = snapshot_.history;
     const std::uint64_t period = ++plan_.history.periods;
-    while (plan_.moves.size() < options_.max_moves) {
+    if (packs_better()) {
+      for (const auto& step : steps_towards(*packing_, board_, options_.max_moves, search_.full()))
+        make({step.guest, step.to, std::nullopt, 0}, RebalanceWhy::balance);
+      if (!plan_.moves.empty()) plan_.history.last_packing = period;
+    }
+    while (plan_.history.last_packing != period && plan_.moves.size() < options_.max_moves) {
       if (auto move = search_.find_move()) {
         make(*move, RebalanceWhy::balance);
         continue;
@@ -58,6 +65,27 @@ class Planner {
       plan_.entitlements[guest.index] = guest.entitled;
       plan_.owed[guest.index] = guest.owed;
     }
+  }
+
+  // Moves and swaps one after the other leave an imbalance that guests laid out anew would not have.
+  bool packs_better() {
+    if (board_.imbalance() <= options_.imbalance || options_.max_moves < 2 || !options_.swap) return false;
+    const auto& h = plan_.history;
+    if (!due(h.last_packing, options_.swap_interval) && h.last_packing + 1 != h.periods) return false;
+    packing_ = pack(board_, options_);
+    if (!packing_ || packing_->imbalance > options_.imbalance || packing_->most > search_.full()) return false;
+    // What they would come to, however many they were: who has moved does not move again.
+    RebalanceBoard tried(snapshot_, options_);
+    RebalanceSearch search(tried, options_);
+    for (auto move = search.find_move(); move || (move = search.find_swap()); move = search.find_move()) {
+      const auto from = *tried.guests()[move->guest].node;
+      tried.move(move->guest, move->to);
+      if (move->back) tried.move(*move->back, from);
+    }
+    double most = 0;
+    for (const auto& node : tried.nodes()) most = std::max(most, node.load());
+    return tried.imbalance() > options_.imbalance &&
+           packing_->most < most - options_.improvement * board_.scale();
   }
 
   bool due(std::uint64_t last, unsigned interval) const {
@@ -157,6 +185,7 @@ class Planner {
   const RebalanceOptions& options_;
   RebalanceBoard board_;
   RebalanceSearch search_;
+  std::optional<Packing> packing_;
   RebalancePlan plan_;
 };
 

@@ -10,6 +10,8 @@
 //      `locality_weight` percent of that. It must be lowered by `improvement`, by this guest or by it and others of its
 //      node that are as small.
 //   2. Swap. Where no move helps: two guests change places, under the same conditions.
+// Where moves and swaps one after the other would leave an imbalance, as they may with few large guests of unequal size,
+// and guests laid out anew would not, they are laid out anew (policy/rebalance_pack.h), several in a plan.
 //   3. Fairness. Where neither helps, since guests are not divisible, some get less than they are entitled to, and
 //      others more. Then, one guest a fairness interval, guests take turns: the move is made that gives most to those
 //      who are owed most (the max-weight rule: Tassiulas & Ephremides, IEEE Transactions on Automatic Control 37(12),
@@ -24,8 +26,8 @@
 // What it cannot do: within a node the kernel divides processors among threads, each equally, and knows no shares.
 // Shares act here only by which guests sit together. So a guest with few threads among guests with many, or with many
 // shares among guests with few, gets less than it is entitled to, also where all nodes are equally loaded; that is not
-// corrected. And it looks for one move or swap after the other, not for the best placement of all: with three or fewer
-// large guests of unequal size for a node it may end, or rest for a cool-down, above an imbalance that is possible.
+// corrected. And it does not look for the best placement of all: with three or fewer large guests of unequal size for a
+// node it may end, or rest for a cool-down, above an imbalance that is possible.
 //
 // Thread-safety: pure function of its arguments. O(n log n) in guests, and a look at the guests of two nodes for each
 // move. Neither the order of nodes nor of guests matters; ids must be unique.
@@ -73,6 +75,7 @@ struct RebalanceHistory {
   std::uint64_t periods = 0;        // plans made
   std::uint64_t last_swap = 0;      // the number of the plan that swapped last; 0: none
   std::uint64_t last_fairness = 0;  // that moved a guest for fairness
+  std::uint64_t last_packing = 0;   // that laid guests out anew, in whole or in part
 };
 
 struct RebalanceSnapshot {

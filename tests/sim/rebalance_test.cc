@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -41,16 +42,21 @@ NumaHost random_host(base::Random& random, std::size_t nodes, std::size_t guests
   return host;
 }
 
-double greedy_imbalance(const policy::RebalancePlan& plan, unsigned processors) {
+std::vector<double> greedy_loads(const policy::RebalancePlan& plan, unsigned processors) {
   auto entitled = plan.entitlements;
   std::sort(entitled.rbegin(), entitled.rend());
   std::vector<double> loads(plan.loads.size());
-  double sum = 0;
-  for (const double e : entitled) {
-    *std::min_element(loads.begin(), loads.end()) += e / processors;
-    sum += e / processors;
-  }
+  for (const double e : entitled) *std::min_element(loads.begin(), loads.end()) += e / processors;
+  return loads;
+}
+double greedy_most(const policy::RebalancePlan& plan, unsigned processors) {
+  const auto loads = greedy_loads(plan, processors);
+  return *std::max_element(loads.begin(), loads.end());
+}
+double greedy_imbalance(const policy::RebalancePlan& plan, unsigned processors) {
+  const auto loads = greedy_loads(plan, processors);
   const auto [least, most] = std::minmax_element(loads.begin(), loads.end());
+  const double sum = std::accumulate(loads.begin(), loads.end(), 0.0);
   return (*most - *least) / std::max(0.5, sum / static_cast<double>(loads.size()));
 }
 
@@ -100,6 +106,35 @@ TEST(RebalanceSim, SettlesInFivePeriodsAndStays) {
       }
     }
   }
+}
+
+// With few guests of unequal size for a node, moves and swaps one after the other do not do. Not for every host a good
+// placement is found in time: what is the best is a hard question.
+TEST(RebalanceSim, FewLargeGuestsComeNearTheBest) {
+  const auto seed = test::seed();
+  SCOPED_TRACE(test::seed_note(seed));
+  base::Random random(seed);
+  int hosts = 0, near = 0;
+  for (const std::size_t nodes : {2U, 4U, 8U, 16U})
+    for (const std::size_t each : {3U, 4U, 5U})
+      for (int round = 0; round < 12; ++round) {
+        NumaHost host = random_host(random, nodes, each, 0.7, true);
+        double best = 0, most = 0, possible = 0;
+        for (int i = 0; i < 6; ++i) {
+          const auto& plan = host.step();  // of the loads that the one before has brought
+          if (i == 0) best = greedy_most(plan, 16);
+          if (i == 0) possible = greedy_imbalance(plan, 16);
+          most = *std::max_element(plan.loads.begin(), plan.loads.end());
+        }
+        if (possible > 0.10) continue;
+        ++hosts;
+        near += most <= 1.10 * best ? 1 : 0;
+        const auto settled = host.moves;
+        for (int i = 0; i < 60; ++i) host.step();
+        EXPECT_LE(host.moves, settled + 2 * nodes) << nodes << " nodes of " << each << " guests: it rests in the end";
+      }
+  ASSERT_GT(hosts, 60);
+  EXPECT_GE(near, hosts * 9 / 10) << "of " << hosts;
 }
 
 // All guests on one node, few enough that five periods' moves suffice.

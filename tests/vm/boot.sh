@@ -1,7 +1,10 @@
 #!/bin/bash
-# boot.sh <build folder> <kernel> <topology> [GoogleTest argument]...: boots that kernel of Debian's ("6.12") on a
-# machine of several nodes in software emulation, runs the build folder's numa_tests and kernel_tests in it, and ends as
-# they did. Exit status 77, and the reason: it cannot be done here. Logs, in <build folder>/vm/<kernel>.<topology>:
+# boot.sh <build folder> <kernel> <topology> [GoogleTest argument]...
+# boot.sh <build folder> <kernel> <topology> --run <program> [argument]...
+#
+# Boots that kernel of Debian's ("6.12") on a
+# machine of several nodes in software emulation, runs the build folder's numa_tests, kernel_tests and stress_tests in it,
+# or the program, and ends as they did. Exit status 77, and the reason: it cannot be done here. Logs, in <build folder>/vm/<kernel>.<topology>:
 # console.log of the tests, kernel.log of the kernel.
 #
 # Without arguments for GoogleTest, kernel_tests runs what selection.sh says. Environment: VMM_FULL=1 for more of it;
@@ -83,10 +86,23 @@ make_disk() {
   for applet in $(busybox --list); do
     if [[ $applet != busybox ]]; then ln -s "$(command -v busybox)" "$root/bin/$applet"; fi
   done
+  printf 'export VMM_RIG=%q GTEST_COLOR=no\n' "$topology" > "$root/programs"
+  if [[ ${1:-} == --run ]]; then
+    shift
+    add_program "$1"
+    run_in_machine "$@"
+  else
+    add_tests "$@"
+  fi
+  truncate -s 4G "$work/disk"
+  mkfs.ext4 -q -F -d "$root" "$work/disk"
+}
+
+add_tests() {
   add_program "$build/tests/numa_tests"
   add_program "$build/tests/kernel_tests"
+  add_program "$build/tests/stress_tests"
   add_program "$build/tests/liblive_module.so"
-  printf 'export VMM_RIG=%q GTEST_COLOR=no\n' "$topology" > "$root/programs"
   if [[ $# -gt 0 ]]; then
     run_in_machine "$build/tests/numa_tests" "$@"
     run_in_machine "$build/tests/kernel_tests" "$@"
@@ -99,9 +115,10 @@ make_disk() {
         >> "$root/programs"
     fi
     run_in_machine "$build/tests/kernel_tests" "--gtest_filter=$(selected_kernel_tests "$topology")"
+    # Guests change homes, memory follows, and all is reclaimed, discarded and compared meanwhile.
+    run_in_machine "$build/tests/stress_tests" --isolation "$(stress_isolation "$version")" \
+      --seconds "$(stress_seconds "$topology")"
   fi
-  truncate -s 4G "$work/disk"
-  mkfs.ext4 -q -F -d "$root" "$work/disk"
 }
 
 # boot: until the machine turns itself off; 124 when that takes too long.

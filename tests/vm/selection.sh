@@ -17,6 +17,11 @@ never=(
   # 1000 processes: nine minutes. Two threads that take turns by yielding: up to four minutes.
   'Hazard35_Killed.*' 'MoveRunTest.CountsAreRightWhilePageTablesChange')
 
+# What the kernel can do.
+stress_isolation() { if [[ $1 == 6.1 ]]; then echo write_protect; else echo move; fi; }
+# Of the machine's time. Where nothing else is done with several nodes at once, longer.
+stress_seconds() { if [[ -n ${VMM_FULL:-} ]]; then echo 300; elif [[ $1 == four_nodes ]]; then echo 20; else echo 5; fi; }
+
 # selected_kernel_tests <topology>
 selected_kernel_tests() {
   local selected
