@@ -1,7 +1,7 @@
 # Tests that need several NUMA nodes, tests/numa, in the binary numa_tests:
 #   numa                    on this machine, if it has them; label numa
 #   vm.<kernel>.<topology>  on machines that QEMU emulates, with Debian's kernels, kernel_tests beside them. Label vm, or
-#                           vm_full for those that tell least new. ./run test leaves them to --full.
+#                           vm_full for those that tell least new, which ./run test leaves to --full.
 # Exit status 77 is a skip, and its reason is printed.
 
 file(GLOB sources CONFIGURE_DEPENDS numa/*_test.cc)

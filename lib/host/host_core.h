@@ -163,8 +163,10 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
                                   base::Nanos now);
   void follow(const std::vector<GuestCore*>& guests, const HostOptions& options, base::Nanos now);
   void end_pass(GuestCore& guest, base::Nanos now);
-  // Any thread. together: guests whose memory is moving.
-  void set_migration_rate(GuestCore& guest, std::size_t together, const HostOptions& options, base::Nanos now);
+  static double migration_maximum(const HostOptions& options) noexcept;
+  double unused_migration_rate(const GuestCore& but);
+  // Any thread. maximum: bytes a second.
+  void set_migration_rate(GuestCore& guest, double maximum, base::Nanos now);
 
   const HostOptions options_;
   const Capabilities capabilities_;

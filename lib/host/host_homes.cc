@@ -1,5 +1,6 @@
 // Homes of guests: the home-node scheduler's look, a guest's change of its home, and the rate at which memory follows.
 #include <algorithm>
+#include <limits>
 #include <new>
 #include <string>
 #include <utility>
@@ -144,6 +145,22 @@ policy::RebalanceGuest HostCore::claim_of(GuestCore& guest, const std::vector<in
   return g;
 }
 
+// Bytes a second that all guests together may be moved at.
+double HostCore::migration_maximum(const HostOptions& options) noexcept {
+  return options.migration_rate_max > 0 ? options.migration_rate_max * 1e6 : std::numeric_limits<double>::infinity();
+}
+
+// What others leave of it until the scheduler divides it anew.
+double HostCore::unused_migration_rate(const GuestCore& but) {
+  auto rate = migration_maximum(arbiter_.options());
+  for (const auto& guest : guests()) {
+    host::GatePass pass(guest->gate());
+    if (pass && guest.get() != &but && guest->migration().under_way())
+      rate -= static_cast<double>(guest->migration().rate());
+  }
+  return std::max(rate, 0.0);
+}
+
 // Says for each guest how fast what is elsewhere moves to its home, and begins passes.
 void HostCore::follow(const std::vector<GuestCore*>& guests, const HostOptions& options, base::Nanos now) {
   std::vector<GuestCore*> moving;
@@ -163,7 +180,8 @@ void HostCore::follow(const std::vector<GuestCore*>& guests, const HostOptions& 
     migration.begin(guest->node().node.id);
     moving.push_back(guest);
   }
-  for (auto* guest : moving) set_migration_rate(*guest, moving.size(), options, now);
+  for (auto* guest : moving)
+    set_migration_rate(*guest, migration_maximum(options) / static_cast<double>(moving.size()), now);
 }
 
 // A pass is over: says what it brought, and when the next may begin.
@@ -185,15 +203,14 @@ void HostCore::end_pass(GuestCore& guest, base::Nanos now) {
            base::bytes_text(stayed.refused * kPageSize) + " refused by the kernel");
 }
 
-void HostCore::set_migration_rate(GuestCore& guest, std::size_t together, const HostOptions& options,
-                                  base::Nanos now) {
+void HostCore::set_migration_rate(GuestCore& guest, double maximum, base::Nanos now) {
   const auto& home = guest.home;
   const auto& node = guest.node();
   policy::MigrationSnapshot s;
   s.now = now;
   if (const auto last = home.last_move.load(); last != HomeRecord::kNever) s.rehomed = base::Nanos(last);
   s.homed_back = home.homed_back;
-  s.period = options.rebalance_period;
+  s.period = options_.rebalance_period;
   s.resident = held_by(guest.memory());
   // While a pass is under way there may be some that the census did not meet.
   const auto remote = static_cast<std::uint64_t>((1 - home.local) * static_cast<double>(s.resident));
@@ -201,9 +218,8 @@ void HostCore::set_migration_rate(GuestCore& guest, std::size_t together, const 
   s.destination_free = node.free;
   s.destination_memory = node.node.memory;
   s.min_free = arbiter_.min_free();
-  const auto maximum = options.migration_rate_max * 1e6 / static_cast<double>(std::max<std::size_t>(together, 1));
-  s.maximum = options.migration_rate_max > 0 ? std::max<std::uint64_t>(static_cast<std::uint64_t>(maximum), 1) : 0;
-  const auto rate = policy::plan_migration_rate(s).bytes_per_second;
+  const auto planned = policy::plan_migration_rate(s).bytes_per_second;
+  const auto rate = static_cast<double>(planned) < maximum ? planned : static_cast<std::uint64_t>(maximum);
   if (rate == guest.migration().rate()) return;
   guest.migration().set_rate(rate);
   node.worker->wake();
@@ -304,7 +320,7 @@ Result<void> HostCore::change_home(GuestCore& guest, int node, const char* why, 
   home.local = 0;
   to->free.store(os::node_free_bytes(node).value_or(to->node.memory), std::memory_order_relaxed);
   try {
-    set_migration_rate(guest, 1, arbiter_.options(), clock_.now());
+    set_migration_rate(guest, unused_migration_rate(guest), clock_.now());
     emit(EventKind::guest_rehomed, guest.name(), held, why,
          "from node " + std::to_string(from.node.id) + " to node " + std::to_string(node) + ": " + reason +
              (unbound == 0 ? "" : "; " + std::to_string(unbound) + " of its threads could not be bound to it"));
