@@ -34,10 +34,12 @@ base::Nanos GuestMigration::step(base::Nanos now) noexcept {
     credit_ = std::min(credit_, 0.0);
   }
   const auto rate = static_cast<double>(this->rate());
-  const auto most = std::max(rate * Seconds(kBurst).count(), static_cast<double>(kPageSize));
+  const auto in = [&](base::Nanos time) {
+    return std::max(rate * Seconds(time).count(), static_cast<double>(kPageSize));
+  };
   // Each slice asks for the places of a whole chunk: not for a page or two.
-  const auto least = std::min(most, static_cast<double>(kHugePageSize));
-  credit_ = std::min(credit_ + rate * Seconds(std::max(now - last_, base::Nanos{})).count(), most);
+  const auto least = std::min(in(kBatch), static_cast<double>(kHugePageSize));
+  credit_ = std::min(credit_ + rate * Seconds(std::max(now - last_, base::Nanos{})).count(), in(kSaved));
   last_ = now;
   if (rate == 0) return kNever;
   const auto until = [&](double bytes) { return base::Nanos(static_cast<base::Nanos::rep>(bytes / rate * 1e9) + 1); };

@@ -40,8 +40,8 @@ class GuestMigration {
   base::Nanos step(base::Nanos now) noexcept;
 
  private:
-  // What may be saved up while nothing is done, as time: more would come in a burst.
-  static constexpr base::Nanos kBurst = std::chrono::milliseconds(50);
+  // What is moved at once, as time; and what may be saved up by a worker that was busy: more would come in a burst.
+  static constexpr base::Nanos kBatch = std::chrono::milliseconds(50), kSaved = std::chrono::milliseconds(250);
 
   PageMigrator migrator_;
   std::atomic<std::uint64_t> rate_{0};

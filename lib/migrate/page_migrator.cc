@@ -13,8 +13,16 @@ namespace {
 constexpr std::uint64_t kChunk = kHugePageSize / kPageSize;
 static_assert(kChunk <= os::kMostPagesAsked);
 
+bool is_huge(const region::GuestMemory& guest, std::uint64_t chunk) noexcept {
+  std::array<std::uint8_t, kChunk> bits;
+  return guest.pagemap().bits(guest.at(chunk), kChunk, bits.data()) == 0 &&
+         std::all_of(bits.begin(), bits.end(), [](auto b) { return (b & os::kHuge) != 0; });
+}
+
+}  // namespace
+
 // Pages of one chunk that are to move.
-struct Batch {
+struct PageMigrator::Batch {
   std::array<void*, kChunk> pages;
   std::array<std::uint64_t, kChunk> index;  // in the guest
   std::size_t count = 0;
@@ -24,14 +32,6 @@ struct Batch {
     index[count++] = at;
   }
 };
-
-bool is_huge(const region::GuestMemory& guest, std::uint64_t chunk) noexcept {
-  std::array<std::uint8_t, kChunk> bits;
-  return guest.pagemap().bits(guest.at(chunk), kChunk, bits.data()) == 0 &&
-         std::all_of(bits.begin(), bits.end(), [](auto b) { return (b & os::kHuge) != 0; });
-}
-
-}  // namespace
 
 void PageMigrator::begin(int node) noexcept {
   next_ = 0;
@@ -46,6 +46,7 @@ MigrationSlice PageMigrator::step(std::uint64_t most) noexcept {
   auto end = std::min(first - first % kChunk + kChunk, guest_.pages());
   Batch batch;
   std::array<int, kChunk> nodes;
+  if (is_whole_huge_page(first, end)) return move_huge_page(first);
   for (auto page = first; page < end; ++page) batch.add(guest_.at(page), page);
   if (os::nodes_of_pages(batch.pages.data(), batch.count, nodes.data()) != 0) {
     // Nothing is known of them: left to another pass.
@@ -64,11 +65,7 @@ MigrationSlice PageMigrator::step(std::uint64_t most) noexcept {
     }
     batch.add(guest_.at(page), page);
   }
-  std::uint64_t unit = 1;  // pages that each of the batch stands for
-  if (batch.count == kChunk && is_huge(guest_, first)) {
-    unit = kChunk;
-    batch.count = 1;
-  } else if (batch.count > most) {
+  if (batch.count > most) {
     batch.count = most;
     end = batch.index[most - 1] + 1;
     // Pins behind it are the next slice's.
@@ -78,31 +75,59 @@ MigrationSlice PageMigrator::step(std::uint64_t most) noexcept {
   }
   slice.pinned = pinned;
   next_ = end;
-  if (batch.count > 0) {
-    std::array<int, kChunk> status;
-    const int error = os::move_pages_to(batch.pages.data(), batch.count, node_, status.data());
-    const bool known = os::nodes_of_pages(batch.pages.data(), batch.count, nodes.data()) == 0;
-    for (std::size_t i = 0; i < batch.count; ++i) {
-      if (known && nodes[i] == node_) {
-        slice.moved += unit;
-        continue;
-      }
-      if (known && (nodes[i] == -ENOENT || nodes[i] == -EFAULT)) continue;  // it has left its place meanwhile
-      const int why = status[i] != os::kUntold && status[i] < 0 ? -status[i] : error;
-      if (why == ENOMEM) {
-        if (slice.no_memory == 0) next_ = batch.index[i];
-        slice.no_memory += unit;
-      } else if (why == EBUSY || why == EAGAIN || why == 0) {
-        slice.pinned += unit;
-      } else {
-        slice.refused += unit;
-      }
-    }
-  }
+  move(batch, 1, slice);
+  return ended(slice, first);
+}
+
+// A huge page, none of which is pinned, is asked for and moved by one address.
+bool PageMigrator::is_whole_huge_page(std::uint64_t first, std::uint64_t end) const noexcept {
+  if (!guest_.options().large_pages || end - first != kChunk || first % kChunk != 0 || !is_huge(guest_, first))
+    return false;
+  for (auto page = first; page < end; ++page)
+    if (guest_.table.load(page).pinned()) return false;
+  return true;
+}
+
+MigrationSlice PageMigrator::move_huge_page(std::uint64_t first) noexcept {
+  MigrationSlice slice;
+  Batch batch;
+  batch.add(guest_.at(first), first);
+  int node = -1;
+  next_ = first + kChunk;
+  if (os::nodes_of_pages(batch.pages.data(), 1, &node) != 0) slice.refused = kChunk;
+  else if (node >= 0 && node != node_) move(batch, kChunk, slice);
+  return ended(slice, first);
+}
+
+MigrationSlice PageMigrator::ended(MigrationSlice slice, std::uint64_t first) noexcept {
   slice.looked = next_ - first;
   slice.ended = next_ >= guest_.pages();
   under_way_ = !slice.ended;
   return slice;
+}
+
+// Each page of the batch stands for `unit`.
+void PageMigrator::move(const Batch& batch, std::uint64_t unit, MigrationSlice& slice) noexcept {
+  if (batch.count == 0) return;
+  std::array<int, kChunk> nodes, status;
+  const int error = os::move_pages_to(batch.pages.data(), batch.count, node_, status.data());
+  const bool known = os::nodes_of_pages(batch.pages.data(), batch.count, nodes.data()) == 0;
+  for (std::size_t i = 0; i < batch.count; ++i) {
+    if (known && nodes[i] == node_) {
+      slice.moved += unit;
+      continue;
+    }
+    if (known && (nodes[i] == -ENOENT || nodes[i] == -EFAULT)) continue;  // it has left its place meanwhile
+    const int why = status[i] != os::kUntold && status[i] < 0 ? -status[i] : error;
+    if (why == ENOMEM) {
+      if (slice.no_memory == 0) next_ = batch.index[i];
+      slice.no_memory += unit;
+    } else if (why == EBUSY || why == EAGAIN || why == 0) {
+      slice.pinned += unit;
+    } else {
+      slice.refused += unit;
+    }
+  }
 }
 
 }  // namespace vmm::migrate

@@ -36,6 +36,12 @@ class PageMigrator {
   MigrationSlice step(std::uint64_t most) noexcept;
 
  private:
+  struct Batch;
+  bool is_whole_huge_page(std::uint64_t first, std::uint64_t end) const noexcept;
+  MigrationSlice move_huge_page(std::uint64_t first) noexcept;
+  void move(const Batch& batch, std::uint64_t unit, MigrationSlice& slice) noexcept;
+  MigrationSlice ended(MigrationSlice slice, std::uint64_t first) noexcept;
+
   region::GuestMemory& guest_;
   std::uint64_t next_ = 0;  // page
   int node_ = -1;
