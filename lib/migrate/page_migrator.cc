@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::uint64_t kChunk = kHugePageSize / kPageSize;
 static_assert(kChunk <= os::kMostPagesAsked);
+// Moved by one call: some 3 ms.
+constexpr std::size_t kMostHuge = 4;
 
 bool is_huge(const region::GuestMemory& guest, std::uint64_t chunk) noexcept {
   std::array<std::uint8_t, kChunk> bits;
@@ -46,7 +48,12 @@ MigrationSlice PageMigrator::step(std::uint64_t most) noexcept {
   auto end = std::min(first - first % kChunk + kChunk, guest_.pages());
   Batch batch;
   std::array<int, kChunk> nodes;
-  if (is_whole_huge_page(first, end)) return move_huge_page(first);
+  if (is_whole_huge_page(first)) return move_huge_pages(first, most);
+  if (moves_whole(first)) {
+    slice.moved = kChunk;
+    next_ = end;
+    return ended(slice, first);
+  }
   for (auto page = first; page < end; ++page) batch.add(guest_.at(page), page);
   if (os::nodes_of_pages(batch.pages.data(), batch.count, nodes.data()) != 0) {
     // Nothing is known of them: left to another pass.
@@ -80,22 +87,44 @@ MigrationSlice PageMigrator::step(std::uint64_t most) noexcept {
 }
 
 // A huge page, none of which is pinned, is asked for and moved by one address.
-bool PageMigrator::is_whole_huge_page(std::uint64_t first, std::uint64_t end) const noexcept {
-  if (!guest_.options().large_pages || end - first != kChunk || first % kChunk != 0 || !is_huge(guest_, first))
-    return false;
-  for (auto page = first; page < end; ++page)
+bool PageMigrator::is_whole_huge_page(std::uint64_t first) const noexcept {
+  return may_be_whole(first) && is_huge(guest_, first);
+}
+
+bool PageMigrator::may_be_whole(std::uint64_t first) const noexcept {
+  if (!guest_.options().large_pages || first % kChunk != 0 || first + kChunk > guest_.pages()) return false;
+  for (auto page = first; page < first + kChunk; ++page)
     if (guest_.table.load(page).pinned()) return false;
   return true;
 }
 
-MigrationSlice PageMigrator::move_huge_page(std::uint64_t first) noexcept {
+// Where the kernel does not tell huge pages: a chunk was one if its last page has moved by its first.
+bool PageMigrator::moves_whole(std::uint64_t first) const noexcept {
+  if (guest_.pagemap().has_scan() || !may_be_whole(first)) return false;
+  void* const ends[] = {guest_.at(first), guest_.at(first + kChunk - 1)};
+  int nodes[2] = {}, status = 0;
+  if (os::nodes_of_pages(ends, 2, nodes) != 0 || nodes[0] < 0 || nodes[0] == node_ || nodes[1] != nodes[0]) return false;
+  os::move_pages_to(ends, 1, node_, &status);
+  return os::nodes_of_pages(&ends[1], 1, &nodes[1]) == 0 && nodes[1] == node_;
+}
+
+// One, or more of them if so much may be moved: each call costs something of its own.
+MigrationSlice PageMigrator::move_huge_pages(std::uint64_t first, std::uint64_t most) noexcept {
   MigrationSlice slice;
-  Batch batch;
-  batch.add(guest_.at(first), first);
-  int node = -1;
-  next_ = first + kChunk;
-  if (os::nodes_of_pages(batch.pages.data(), 1, &node) != 0) slice.refused = kChunk;
-  else if (node >= 0 && node != node_) move(batch, kChunk, slice);
+  Batch asked, batch;
+  next_ = first;
+  do {
+    asked.add(guest_.at(next_), next_);
+    next_ += kChunk;
+  } while (asked.count < kMostHuge && (asked.count + 1) * kChunk <= most && is_whole_huge_page(next_));
+  std::array<int, kChunk> nodes;
+  if (os::nodes_of_pages(asked.pages.data(), asked.count, nodes.data()) != 0) {
+    slice.refused = asked.count * kChunk;
+    return ended(slice, first);
+  }
+  for (std::size_t i = 0; i < asked.count; ++i)
+    if (nodes[i] >= 0 && nodes[i] != node_) batch.add(asked.pages[i], asked.index[i]);
+  move(batch, kChunk, slice);
   return ended(slice, first);
 }
 

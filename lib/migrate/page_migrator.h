@@ -31,14 +31,17 @@ class PageMigrator {
   void begin(int node) noexcept;
   bool under_way() const noexcept { return under_way_; }
 
-  // Looks at up to a huge page's worth of pages, and moves at most `most` of them, or a huge page, which moves whole.
+  // Looks at up to a huge page's worth of pages, or some huge pages, and moves at most `most` of them, or a huge page,
+  // which moves whole.
   // What finds the node full is looked at again by the next slice. Nothing when no pass is under way.
   MigrationSlice step(std::uint64_t most) noexcept;
 
  private:
   struct Batch;
-  bool is_whole_huge_page(std::uint64_t first, std::uint64_t end) const noexcept;
-  MigrationSlice move_huge_page(std::uint64_t first) noexcept;
+  bool is_whole_huge_page(std::uint64_t first) const noexcept;
+  MigrationSlice move_huge_pages(std::uint64_t first, std::uint64_t most) noexcept;
+  bool may_be_whole(std::uint64_t first) const noexcept;
+  bool moves_whole(std::uint64_t first) const noexcept;
   void move(const Batch& batch, std::uint64_t unit, MigrationSlice& slice) noexcept;
   MigrationSlice ended(MigrationSlice slice, std::uint64_t first) noexcept;
 
