@@ -49,11 +49,12 @@ MigrationSlice PageMigrator::step(std::uint64_t most) noexcept {
   Batch batch;
   std::array<int, kChunk> nodes;
   if (is_whole_huge_page(first)) return move_huge_pages(first, most);
-  if (moves_whole(first)) {
-    slice.moved = kChunk;
+  if (most > 1) slice.moved = move_by_first_page(first);
+  if (slice.moved == kChunk) {
     next_ = end;
     return ended(slice, first);
   }
+  most -= slice.moved;
   for (auto page = first; page < end; ++page) batch.add(guest_.at(page), page);
   if (os::nodes_of_pages(batch.pages.data(), batch.count, nodes.data()) != 0) {
     // Nothing is known of them: left to another pass.
@@ -98,14 +99,16 @@ bool PageMigrator::may_be_whole(std::uint64_t first) const noexcept {
   return true;
 }
 
-// Where the kernel does not tell huge pages: a chunk was one if its last page has moved by its first.
-bool PageMigrator::moves_whole(std::uint64_t first) const noexcept {
-  if (guest_.pagemap().has_scan() || !may_be_whole(first)) return false;
+// Where the kernel does not tell huge pages: a chunk was one if its last page has moved by its first. Returns how many
+// pages have moved: all, the first, or none.
+std::uint64_t PageMigrator::move_by_first_page(std::uint64_t first) const noexcept {
+  if (guest_.pagemap().has_scan() || !may_be_whole(first)) return 0;
   void* const ends[] = {guest_.at(first), guest_.at(first + kChunk - 1)};
   int nodes[2] = {}, status = 0;
-  if (os::nodes_of_pages(ends, 2, nodes) != 0 || nodes[0] < 0 || nodes[0] == node_ || nodes[1] != nodes[0]) return false;
+  if (os::nodes_of_pages(ends, 2, nodes) != 0 || nodes[0] < 0 || nodes[0] == node_ || nodes[1] != nodes[0]) return 0;
   os::move_pages_to(ends, 1, node_, &status);
-  return os::nodes_of_pages(&ends[1], 1, &nodes[1]) == 0 && nodes[1] == node_;
+  if (os::nodes_of_pages(ends, 2, nodes) != 0 || nodes[0] != node_) return 0;
+  return nodes[1] == node_ ? kChunk : 1;
 }
 
 // One, or more of them if so much may be moved: each call costs something of its own.

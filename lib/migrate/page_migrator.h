@@ -41,7 +41,7 @@ class PageMigrator {
   bool is_whole_huge_page(std::uint64_t first) const noexcept;
   MigrationSlice move_huge_pages(std::uint64_t first, std::uint64_t most) noexcept;
   bool may_be_whole(std::uint64_t first) const noexcept;
-  bool moves_whole(std::uint64_t first) const noexcept;
+  std::uint64_t move_by_first_page(std::uint64_t first) const noexcept;
   void move(const Batch& batch, std::uint64_t unit, MigrationSlice& slice) noexcept;
   MigrationSlice ended(MigrationSlice slice, std::uint64_t first) noexcept;
 

@@ -2,6 +2,9 @@
 // byte is checked against what it should be. Two halves: one over each way of swap I/O that there is.
 //
 //   stress_tests --isolation move|write_protect [--seconds 30] [--seed 1] [--swap-io both|io_uring|threads]
+//                [--threads 8] [--shrink 1]
+//
+// The last two are for machines that are slow: fewer threads, at most 8; guests so many times smaller, at most 8.
 //
 // Exit status: 0 all right, 1 something was wrong (see report.h), 2 bad arguments, 77 the kernel lacks what is asked.
 // $VMM_TEST_DIRECTORY (/var/tmp): where the swap files are.
@@ -30,7 +33,6 @@
 namespace vmm::stress {
 namespace {
 
-constexpr unsigned kThreads = 8;
 // What the allocator may keep for its arenas. A sanitizer's allocator keeps more; ThreadSanitizer's shadow of memory
 // that was once a guest's stays, in as many pieces as the guest was in.
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
@@ -38,13 +40,14 @@ constexpr std::size_t kSpareMappings = 4000;
 #else
 constexpr std::size_t kSpareMappings = 40;
 #endif
-static_assert(kThreads <= kMostThreads);
 
 struct Arguments {
   Isolation isolation = Isolation::automatic;
   double seconds = 30;
   std::uint64_t seed = 1;
   std::string swap_io = "both";
+  unsigned threads = kMostThreads;
+  std::uint64_t shrink = 1;
   std::string directory;
 };
 
@@ -62,11 +65,16 @@ std::optional<Arguments> parse(int count, char** values) {
       a.seconds = std::strtod(value.c_str(), nullptr);
     else if (name == "--seed")
       a.seed = std::strtoull(value.c_str(), nullptr, 0);
+    else if (name == "--threads")
+      a.threads = static_cast<unsigned>(std::strtoul(value.c_str(), nullptr, 0));
+    else if (name == "--shrink")
+      a.shrink = std::strtoull(value.c_str(), nullptr, 0);
     else if (name == "--swap-io" && (value == "both" || value == "io_uring" || value == "threads"))
       a.swap_io = value;
     else
       return std::nullopt;
   }
+  if (a.threads < 1 || a.threads > kMostThreads || a.shrink < 1 || a.shrink > 8) return std::nullopt;
   if (count % 2 == 0 || a.isolation == Isolation::automatic || !(a.seconds > 0)) return std::nullopt;
   return a;
 }
@@ -88,6 +96,7 @@ std::string lacking(const Capabilities& have, Isolation isolation) {
 struct Phase {
   WorldOptions world;
   double seconds;
+  unsigned threads;
   bool jitter;
   std::string name;
 };
@@ -162,7 +171,7 @@ void run(const Phase& phase) {
   auto world = World::build(phase.world);
   if (!world) report_failure(world.error().message());
   std::vector<std::unique_ptr<Workload>> workloads;
-  for (unsigned t = 0; t < kThreads; ++t) {
+  for (unsigned t = 0; t < phase.threads; ++t) {
     auto workload = Workload::create(**world, t);
     if (!workload) report_failure(workload.error().message());
     workloads.push_back(std::move(*workload));
@@ -197,7 +206,8 @@ int run_all(const Arguments& a) {
   for (std::size_t i = 0; i < ways.size(); ++i) {
     Phase phase;
     phase.world = {a.isolation, ways[i], (a.seed + i) % 2 == 0 ? Management::at_creation : Management::on_demand,
-                   a.directory, a.seed * ways.size() + i};
+                   a.directory, a.seed * ways.size() + i, a.shrink};
+    phase.threads = a.threads;
     phase.seconds = a.seconds / static_cast<double>(ways.size());
     phase.jitter = (a.seed / 2 + i) % 2 == 0;
     phase.name = std::string("stress --isolation ") + to_string(a.isolation) + " --seed " + std::to_string(a.seed) +
@@ -229,7 +239,7 @@ int main(int count, char** values) {
   if (!arguments) {
     std::fprintf(stderr,
                  "usage: %s --isolation move|write_protect [--seconds N] [--seed S] "
-                 "[--swap-io both|io_uring|threads]\n",
+                 "[--swap-io both|io_uring|threads] [--threads 1-8] [--shrink 1-8]\n",
                  values[0]);
     return 2;
   }

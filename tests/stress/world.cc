@@ -5,6 +5,7 @@
 #include <set>
 #include <thread>
 
+#include "host/node_runtime.h"
 #include "reclaim/swap_store.h"
 #include "stress/peek.h"
 #include "stress/report.h"
@@ -66,16 +67,23 @@ Result<std::unique_ptr<World>> World::build(const WorldOptions& options) {
   for (const auto& plan : kPlans) {
     auto place = std::make_unique<Place>();
     place->options.name = plan.name;
-    place->options.memory = plan.memory * MiB / kShrink + plan.odd_pages * kPageSize;
-    place->options.reservation = plan.reservation * MiB / kShrink;
-    place->options.limit = plan.limit * MiB / kShrink;
+    const auto shrunk = [&](std::uint64_t mib) {
+      return mib * MiB / kShrink / options.shrink / kPageSize * kPageSize;
+    };
+    place->options.memory = shrunk(plan.memory) + plan.odd_pages * kPageSize;
+    place->options.reservation = shrunk(plan.reservation);
+    place->options.limit = shrunk(plan.limit);
     place->options.large_pages = plan.large_pages;
     place->long_lived = plan.long_lived;
     total += place->options.memory;
     world->places_.push_back(std::move(place));
   }
+  const auto topology = topology_here(makes_up_nodes());
+  if (!topology) return tl::unexpected(topology.error());
+  // The buffers of many nodes would leave the guests next to nothing.
+  const auto buffers = topology->nodes().size() * host::NodeRuntime::overhead_pages() * kPageSize;
   HostOptions host;
-  world->budget_ = host.memory = total / 2 / kPageSize * kPageSize;
+  world->budget_ = host.memory = (total / 2 + (topology->nodes().size() > 2 ? buffers : 0)) / kPageSize * kPageSize;
   host.swap_directory = options.swap_directory;
   host.isolation = options.isolation;
   host.swap_io = options.swap_io;
@@ -88,8 +96,6 @@ Result<std::unique_ptr<World>> World::build(const WorldOptions& options) {
   host.stop_timeout = std::chrono::milliseconds(20);
   host.rebalance_period = std::chrono::milliseconds(200);
   host.rebalance_cool_down = std::chrono::milliseconds(500);
-  const auto topology = topology_here(makes_up_nodes());
-  if (!topology) return tl::unexpected(topology.error());
   auto made = HostCore::create(host, *topology);
   if (!made) return tl::unexpected(made.error());
   world->host_ = host_of(std::move(*made));

@@ -23,6 +23,7 @@ struct WorldOptions {
   Management management = Management::on_demand;
   std::string swap_directory;
   std::uint64_t seed = 1;
+  std::uint64_t shrink = 1;  // the guests are so many times smaller
 };
 
 // Two pools beside the root; the second one is limited.

@@ -4,8 +4,8 @@
 #
 # Boots that kernel of Debian's ("6.12") on a
 # machine of several nodes in software emulation, runs the build folder's numa_tests, kernel_tests and stress_tests in it,
-# or the program, and ends as they did. Exit status 77, and the reason: it cannot be done here. Logs, in <build folder>/vm/<kernel>.<topology>:
-# console.log of the tests, kernel.log of the kernel.
+# or the program, and ends as they did. Exit status 77, and the reason: it cannot be done here. Logs, in
+# <build folder>/vm/<kernel>.<topology>: console.log of the tests, kernel.log of the kernel.
 #
 # Without arguments for GoogleTest, kernel_tests runs what selection.sh says. Environment: VMM_FULL=1 for more of it;
 # VMM_VM_SHARD=<index>/<count> for a part of it; VMM_VM_SECONDS, after which the machine is stopped.
@@ -103,6 +103,7 @@ add_tests() {
   add_program "$build/tests/kernel_tests"
   add_program "$build/tests/stress_tests"
   add_program "$build/tests/liblive_module.so"
+  local seconds
   if [[ $# -gt 0 ]]; then
     run_in_machine "$build/tests/numa_tests" "$@"
     run_in_machine "$build/tests/kernel_tests" "$@"
@@ -116,8 +117,11 @@ add_tests() {
     fi
     run_in_machine "$build/tests/kernel_tests" "--gtest_filter=$(selected_kernel_tests "$topology")"
     # Guests change homes, memory follows, and all is reclaimed, discarded and compared meanwhile.
-    run_in_machine "$build/tests/stress_tests" --isolation "$(stress_isolation "$version")" \
-      --seconds "$(stress_seconds "$topology")"
+    seconds=$(stress_seconds "$topology")
+    if [[ $seconds -gt 0 ]]; then
+      run_in_machine "$build/tests/stress_tests" --isolation "$(stress_isolation "$version")" --seconds "$seconds" \
+        --threads 3 --shrink 4
+    fi
   fi
 }
 
