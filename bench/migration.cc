@@ -1,5 +1,5 @@
-// Memory that follows a guest to another node, its rate unlimited, against move_pages() of the same pages by the least a
-// program can do.
+// Memory that follows a guest to another node, its rate unlimited, against move_pages() of the same pages by the least
+// that a program can do.
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -96,8 +96,8 @@ void compare_migration(const Settings&, Report& report) {
         });
     const auto stayed = migration.stayed();
     report.at_least(name, 1 / pair.ratio(), 0.9,
-                    text("%.0f MB/s; raw %.0f MB/s; stayed in the last pass: %llu pages", kBytes / 1e6 / pair.ours.median(),
-                         kBytes / 1e6 / pair.peer.median(),
+                    text("%.0f MB/s; raw %.0f MB/s; stayed in the last pass: %llu pages",
+                         kBytes / 1e6 / pair.ours.median(), kBytes / 1e6 / pair.peer.median(),
                          static_cast<unsigned long long>(stayed.pinned + stayed.no_memory + stayed.refused)));
   }
 }

@@ -1,5 +1,6 @@
-// What homes are worth on a machine of several nodes: a guest's accesses to memory on its home and elsewhere, and before,
-// while and after it is given another home; and the demonstration's throughput with the home-node scheduler and without.
+// What homes are worth on a machine of several nodes: a guest's accesses to memory on its home and elsewhere, and
+// before, while and after it is given another home; and the demonstration's throughput with the home-node scheduler and
+// without.
 #include <sched.h>
 
 #include <atomic>
@@ -145,7 +146,8 @@ double demonstrate(const Settings& settings, const std::vector<const topology::N
                            [](std::uint64_t sum, const auto& t) { return sum + t->look().transactions; });
   };
   const auto loaded = [&] {
-    return std::all_of(fleet.begin(), fleet.end(), [](const auto& t) { return t->look().phase == tenants::Phase::running; });
+    return std::all_of(fleet.begin(), fleet.end(),
+                       [](const auto& t) { return t->look().phase == tenants::Phase::running; });
   };
   while (!loaded()) std::this_thread::sleep_for(10ms);
   std::this_thread::sleep_for(15s);  // seven periods
@@ -166,7 +168,8 @@ void measure_numa(const Settings& settings, Report& report) {
     if (!node.memory_only) homes.push_back(&node);
   if (homes.size() < 2) {
     report.skipped("guest's accesses: local, remote, re-homed", "this machine has one node with processors");
-    report.skipped("demonstration: with the home-node scheduler / without", "this machine has one node with processors");
+    report.skipped("demonstration: with the home-node scheduler / without",
+                   "this machine has one node with processors");
     return;
   }
   measure_accesses(settings, homes, report);

@@ -37,14 +37,16 @@ class Worker {
   Result<void> attach(region::GuestMemory& guest, migrate::GuestMigration& migration) VMM_EXCLUDES(mutex_);
   // Nothing of the guest is touched any more; its writes in flight have ended. Blocks.
   void detach(region::GuestMemory& guest) VMM_EXCLUDES(mutex_);
-  // A place for one guest more: take_over() then cannot fail. One thread at a time attaches or reserves. Errors: ENOMEM.
+  // A place for one guest more: take_over() then cannot fail. One thread at a time attaches or reserves. Errors:
+  // ENOMEM.
   Result<void> reserve() VMM_EXCLUDES(mutex_);
-  // The guest, which is `from`'s, is this worker's, with all that is known of it. Its writes in flight have ended. Blocks.
+  // The guest, which is `from`'s, is this worker's, with all that is known of it. Its writes in flight have ended.
+  // Blocks.
   void take_over(region::GuestMemory& guest, Worker& from) noexcept VMM_EXCLUDES(mutex_);
   // Takes up to `pages` pages and waits for it. Returns how many left memory. Errors: ENOMEM (none left).
   Result<std::uint64_t> reclaim(region::GuestMemory& guest, std::uint64_t pages) VMM_EXCLUDES(mutex_);
-  // Makes the guest native again if that can be; between slices, so that nothing is being taken. Blocks. False as well for
-  // a guest that is not this worker's.
+  // Makes the guest native again if that can be; between slices, so that nothing is being taken. Blocks. False as well
+  // for a guest that is not this worker's.
   bool unmanage(region::GuestMemory& guest) VMM_EXCLUDES(mutex_);
 
   // Looks at what is sampled, at the time `now`: soon, or before it returns. Not from its own thread.

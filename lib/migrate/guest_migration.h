@@ -1,5 +1,5 @@
-// GuestMigration: a guest's memory follows it to a new home, at the rate that it is told, in passes over the guest. What
-// stays in a pass - pinned pages, a full node - another pass may try again; who asks for passes says how often.
+// GuestMigration: a guest's memory follows it to a new home, at the rate that it is told, in passes over the guest.
+// What stays in a pass - pinned pages, a full node - another pass may try again; who asks for passes says how often.
 // Thread-safety: begin(), set_rate() and what tells figures may be called from any thread; step() by the worker of the
 // guest's home node alone.
 #pragma once
@@ -35,8 +35,8 @@ class GuestMigration {
   // Of the last pass, up to now.
   Stayed stayed() const noexcept;
 
-  // Moves what the rate permits by now, of one slice. Returns the time until the next call brings something; 0: at once;
-  // Nanos::max(): not before begin() or set_rate().
+  // Moves what the rate permits by now, of one slice. Returns the time until the next call brings something; 0: at
+  // once; Nanos::max(): not before begin() or set_rate().
   base::Nanos step(base::Nanos now) noexcept;
 
  private:

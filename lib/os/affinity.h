@@ -33,7 +33,8 @@ Result<void> set_thread_affinity(int tid, const std::vector<int>& cpus);
 Result<std::uint64_t> thread_cpu_ns(int tid);
 
 // Time, in nanoseconds, that thread `tid` of this process was ready to run and waited for a processor, since its start.
-// Errors: ENOENT (no such thread in this process, or a kernel without CONFIG_SCHED_INFO), EBADMSG, any errno of reading.
+// Errors: ENOENT (no such thread in this process, or a kernel without CONFIG_SCHED_INFO), EBADMSG, any errno of
+// reading.
 Result<std::uint64_t> thread_wait_ns(int tid);
 
 }  // namespace vmm::os

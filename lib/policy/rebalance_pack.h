@@ -21,8 +21,8 @@ struct Packing {
 // None where there are too many guests for it to be worth its time.
 std::optional<Packing> pack(const RebalanceBoard& board, const RebalanceOptions& options);
 
-// At most `most` moves towards it, to be made together: after the last of them no node is filled above `full` that was not
-// before.
+// At most `most` moves towards it, to be made together: after the last of them no node is filled above `full` that was
+// not before.
 struct PackingMove {
   std::size_t guest = 0, to = 0;
 };
