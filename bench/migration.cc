@@ -94,11 +94,10 @@ void compare_migration(const Settings&, Report& report) {
           to_raw = to_raw == a ? b : a;
           return s;
         });
-    const auto stayed = migration.stayed();
     report.at_least(name, 1 / pair.ratio(), 0.9,
                     text("%.0f MB/s; raw %.0f MB/s; stayed in the last pass: %llu pages",
                          kBytes / 1e6 / pair.ours.median(), kBytes / 1e6 / pair.peer.median(),
-                         static_cast<unsigned long long>(stayed.pinned + stayed.no_memory + stayed.refused)));
+                         static_cast<unsigned long long>(migration.pass().stayed())));
   }
 }
 

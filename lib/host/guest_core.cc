@@ -104,10 +104,11 @@ Result<Seat> GuestCore::attach(Attach mode) {
   impl->cpu_at_attach = impl->seen_cpu = os::thread_cpu_ns(0).value_or(0);
   impl->seen_wait = os::thread_wait_ns(impl->tid).value_or(0);
   base::MutexLock lock(seats_mutex_);
+  // Who changes the home from now on sees the seat; who has done so before is seen here.
+  if (bound_to != nullptr && bound_to != &node())
+    if (auto r = impl->bind(node().node); !r) return tl::unexpected(r.error());
   seats_.push_back(impl);
   impl->counted = true;
-  // Who changes the home from now on sees the seat; who has done so before is seen here.
-  if (bound_to != nullptr && bound_to != &node()) static_cast<void>(impl->bind(node().node));
   host_->count_seat(*this, true);
   undo.impl = nullptr;
   return Seat(std::move(impl));
@@ -364,10 +365,10 @@ Result<GuestStats> GuestCore::stats() {
   s.local = static_cast<std::uint64_t>(static_cast<double>(s.resident) * home.local.load(std::memory_order_relaxed));
   s.remote = s.resident - std::min(s.resident, s.local);
   s.migrated = migration_->moved() * kPageSize;
-  const auto stayed = migration_->stayed();
-  s.migration_pinned = stayed.pinned * kPageSize;
-  s.migration_no_memory = stayed.no_memory * kPageSize;
-  s.migration_refused = stayed.refused * kPageSize;
+  const auto migration = migration_->pass();
+  s.migration_pinned = migration.pinned * kPageSize;
+  s.migration_no_memory = migration.no_memory * kPageSize;
+  s.migration_refused = migration.refused * kPageSize;
   s.migration_rate = migration_->under_way() ? migration_->rate() : 0;
   s.swap_failed = store.failed();
   base::MutexLock lock(seats_mutex_);

@@ -26,15 +26,16 @@ struct HomeRecord {
   std::atomic<int> came_from{-1};
   std::atomic<bool> homed_back{false};                 // the last move was to where it had come from
   std::atomic<std::uint64_t> moves{0};
+  std::atomic<bool> changing{false};                   // who changes the home says what is moved
   std::atomic<double> local{1};                        // part of its memory that is on its home, as last counted
 
   // Bytes per node, as the host's topology lists them, scaled up from a sample; empty: not known.
   std::vector<std::uint64_t> by_node;
   double owed = 0;                // processor time, as the last plan says
+  std::uint64_t moves_seen = 0;   // at the last look
   base::Nanos next_pass{};        // of migration
   unsigned fruitless_passes = 0;  // in a row
-  std::uint64_t moved_before = 0; // pages, when the pass began
-  bool pass_seen = false;         // a pass was under way at the last look
+  bool pass_told = true;          // the last pass that ended
 };
 
 }  // namespace vmm::host

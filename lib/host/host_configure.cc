@@ -75,6 +75,7 @@ Result<void> HostCore::configure(const HostChange& change) {
 }
 
 Result<void> HostCore::configure_guest(GuestCore& guest, const GuestChange& change) {
+  if (in_child()) return forked("configure");
   base::MutexLock lock(control_);
   host::GatePass pass(guest.gate());
   if (auto error = guest.refused("configure", pass)) return tl::unexpected(*error);
@@ -108,13 +109,14 @@ Result<void> HostCore::configure_guest(GuestCore& guest, const GuestChange& chan
   const bool limited = (e.limit != 0 && e.limit < options.memory) || arbiter_.pool_limited(e.pool);
   if (limited && managing_possible())
     if (auto r = guest.manage("it has a limit, or its pool"); !r) return r;
+  auto affinity = options.node_affinity;
   if (change.node_affinity)
     if (auto r = confine(guest, options); !r) return r;
   const auto before = promise_of(m);
   if (auto r = arbiter_.change(m, e); !r) return r;
   count_promise(guest.node(), before, false);
   count_promise(guest.node(), promise_of(m), true);
-  if (change.node_affinity) guest.set_affinity(*change.node_affinity);
+  if (change.node_affinity) guest.set_affinity(std::move(affinity));
   if (change.rebalance) guest.home.movable = *change.rebalance;
   memory_wanted();
   credit_returned();  // who waits for a limit that is raised, or in a pool that it has left

@@ -128,7 +128,10 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
       VMM_REQUIRES(control_);
   // A home among those that the guest is confined to, if the one it has is none. Errors: as change_home().
   Result<void> confine(GuestCore& guest, const GuestOptions& options) VMM_REQUIRES(control_);
-  void make_move(const host::Move& move) VMM_EXCLUDES(control_);
+  // False: it could not be made, or is out of date.
+  bool make_move(const host::Move& move) VMM_EXCLUDES(control_);
+  void make_moves(const host::MoveQueue::Moves& moves) VMM_EXCLUDES(control_);
+  bool still_right(GuestCore& guest, const host::Move& move) VMM_REQUIRES(control_);
   void run_moves() noexcept;
 
   static const char* const kOutgrows;  // why cannot_watch() makes guests managed
@@ -161,12 +164,13 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   void count_nodes(GuestCore& guest, const std::vector<int>& ids, std::uint32_t sample);
   policy::RebalanceGuest claim_of(GuestCore& guest, const std::vector<int>& ids, base::Nanos elapsed,
                                   base::Nanos now);
-  void follow(const std::vector<GuestCore*>& guests, const HostOptions& options, base::Nanos now);
-  void end_pass(GuestCore& guest, base::Nanos now);
+  void follow(const std::vector<GuestCore*>& guests, const HostOptions& options, base::Nanos now)
+      VMM_EXCLUDES(rates_mutex_);
+  void tell_pass(GuestCore& guest, base::Nanos now);
   static double migration_maximum(const HostOptions& options) noexcept;
-  double unused_migration_rate(const GuestCore& but);
-  // Any thread. maximum: bytes a second.
-  void set_migration_rate(GuestCore& guest, double maximum, base::Nanos now);
+  double unused_migration_rate(const GuestCore& but) VMM_REQUIRES(rates_mutex_);
+  // maximum: bytes a second.
+  void set_migration_rate(GuestCore& guest, double maximum, base::Nanos now) VMM_REQUIRES(rates_mutex_);
 
   const HostOptions options_;
   const Capabilities capabilities_;
@@ -191,6 +195,8 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   int last_node_ VMM_GUARDED_BY(control_) = -1;
   std::uint64_t next_id_ VMM_GUARDED_BY(control_) = 1;
   bool down_ VMM_GUARDED_BY(control_) = false;
+
+  base::Mutex rates_mutex_{base::LockRank::rates};
 
   base::Mutex list_mutex_{base::LockRank::guest_list};
   std::vector<GuestCore*> list_ VMM_GUARDED_BY(list_mutex_);

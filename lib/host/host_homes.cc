@@ -89,18 +89,25 @@ void HostCore::look_at_homes(base::Nanos now) {
     passes.push_back(std::move(pass));
     there.push_back(guest.get());
   }
-  const auto plan = policy::plan_rebalance(s, rebalance_options(options, arbiter_.min_free()));
+  auto limits = rebalance_options(options, arbiter_.min_free());
+  // What is still on its way would be decided on once more.
+  if (!options.rebalance || moves_.busy()) limits.max_moves = 0;
+  const auto plan = policy::plan_rebalance(s, limits);
   rebalance_history_ = plan.history;
   last_homes_look_ = now;
   for (std::size_t i = 0; i < nodes_.size(); ++i) nodes_[i]->load.store(plan.loads[i], std::memory_order_relaxed);
   for (std::size_t i = 0; i < there.size(); ++i) there[i]->home.owed = plan.owed[i];
   follow(there, options, now);
   passes.clear();
-  if (!options.rebalance) return;
-  for (const auto& move : plan.moves) {
-    host::Move m{there[move.guest]->weak_from_this(), move.to, to_string(move.why), move.reason};
-    if (options_.scheduler == Scheduler::manual) make_move(m);
-    else moves_.push(std::move(m));
+  for (std::size_t i = 0; i < plan.moves.size();) {
+    host::MoveQueue::Moves together;
+    const auto partner = plan.moves[i].swapped_with;
+    do {
+      const auto& move = plan.moves[i++];
+      together.push_back({there[move.guest]->weak_from_this(), move.from, move.to, to_string(move.why), move.reason});
+    } while (partner && together.size() < 2 && i < plan.moves.size());
+    if (options_.scheduler == Scheduler::manual) make_moves(together);
+    else moves_.push(std::move(together));
   }
 }
 
@@ -163,21 +170,25 @@ double HostCore::unused_migration_rate(const GuestCore& but) {
 
 // Says for each guest how fast what is elsewhere moves to its home, and begins passes.
 void HostCore::follow(const std::vector<GuestCore*>& guests, const HostOptions& options, base::Nanos now) {
+  base::MutexLock lock(rates_mutex_);
   std::vector<GuestCore*> moving;
   for (auto* guest : guests) {
     auto& home = guest->home;
     auto& migration = guest->migration();
-    if (migration.under_way()) {
-      home.pass_seen = true;
-      moving.push_back(guest);
-      continue;
+    if (home.changing) continue;
+    if (const auto moves = home.moves.load(); moves != home.moves_seen) {
+      home.moves_seen = moves;
+      home.next_pass = {};
+      home.fruitless_passes = 0;
+      home.pass_told = false;
     }
-    // One that began and ended between two looks shows by what it has moved.
-    if (std::exchange(home.pass_seen, false) || migration.moved() != home.moved_before) end_pass(*guest, now);
-    if (1 - home.local <= kNegligible || now < home.next_pass || guest->memory().is_shut()) continue;
-    home.moved_before = migration.moved();
-    home.pass_seen = true;
-    migration.begin(guest->node().node.id);
+    if (!migration.under_way()) {
+      if (!home.pass_told) tell_pass(*guest, now);
+      if (1 - home.local <= kNegligible || now < home.next_pass || guest->memory().is_shut()) continue;
+      home.pass_told = false;
+      migration.begin(guest->node().node.id);
+      guest->node().worker->wake();
+    }
     moving.push_back(guest);
   }
   for (auto* guest : moving)
@@ -185,22 +196,19 @@ void HostCore::follow(const std::vector<GuestCore*>& guests, const HostOptions& 
 }
 
 // A pass is over: says what it brought, and when the next may begin.
-void HostCore::end_pass(GuestCore& guest, base::Nanos now) {
+void HostCore::tell_pass(GuestCore& guest, base::Nanos now) {
   auto& home = guest.home;
-  auto& migration = guest.migration();
-  const auto moved = (migration.moved() - home.moved_before) * kPageSize;
-  home.moved_before = migration.moved();
-  const auto stayed = migration.stayed();
-  const auto left = (stayed.pinned + stayed.no_memory + stayed.refused) * kPageSize;
+  const auto pass = guest.migration().pass();
+  home.pass_told = true;
   // What was moved is worth another look soon; what stays is asked for less and less often.
-  home.fruitless_passes = moved > left ? 0 : std::min(home.fruitless_passes + 1, kMostPatience);
+  home.fruitless_passes = pass.moved > pass.stayed() ? 0 : std::min(home.fruitless_passes + 1, kMostPatience);
   home.next_pass = now + options_.rebalance_period * (std::int64_t{1} << home.fruitless_passes);
-  if (moved + left == 0) return;
-  emit(EventKind::guest_migrated, guest.name(), moved, "migration",
-       base::bytes_text(moved) + " moved to node " + std::to_string(guest.node().node.id) + "; stayed: " +
-           base::bytes_text(stayed.pinned * kPageSize) + " pinned or in use by a device, " +
-           base::bytes_text(stayed.no_memory * kPageSize) + " for lack of memory there, " +
-           base::bytes_text(stayed.refused * kPageSize) + " refused by the kernel");
+  if (pass.moved + pass.stayed() == 0) return;
+  const auto text = [](std::uint64_t pages) { return base::bytes_text(pages * kPageSize); };
+  emit(EventKind::guest_migrated, guest.name(), pass.moved * kPageSize, "migration",
+       text(pass.moved) + " moved to node " + std::to_string(guest.node().node.id) + "; stayed: " + text(pass.pinned) +
+           " pinned or in use by a device, " + text(pass.no_memory) + " for lack of memory there, " +
+           text(pass.refused) + " refused by the kernel");
 }
 
 void HostCore::set_migration_rate(GuestCore& guest, double maximum, base::Nanos now) {
@@ -219,31 +227,50 @@ void HostCore::set_migration_rate(GuestCore& guest, double maximum, base::Nanos 
   s.destination_memory = node.node.memory;
   s.min_free = arbiter_.min_free();
   const auto planned = policy::plan_migration_rate(s).bytes_per_second;
+  const auto kept = static_cast<std::uint64_t>(s.min_free * static_cast<double>(s.destination_memory));
+  if (planned == 0 && s.destination_free <= kept) guest.migration().set_full();
   const auto rate = static_cast<double>(planned) < maximum ? planned : static_cast<std::uint64_t>(maximum);
-  if (rate == guest.migration().rate()) return;
   guest.migration().set_rate(rate);
   node.worker->wake();
 }
 
-void HostCore::make_move(const host::Move& move) {
+bool HostCore::make_move(const host::Move& move) {
   const auto guest = move.guest.lock();
-  if (guest == nullptr) return;
+  if (guest == nullptr) return false;
   Result<void> r;
   {
     base::MutexLock lock(control_);
     host::GatePass pass(guest->gate());
-    if (!pass || down_) return;
+    if (!pass || down_ || !still_right(*guest, move)) return false;
     r = change_home(*guest, move.to, move.why, move.reason);
   }
-  if (r) return;
+  if (r) return true;
   guest->home.not_before = (clock_.now() + base::Nanos(options_.rebalance_cool_down)).count();
   emit(EventKind::rehoming_failed, guest->name(), 0, move.why, move.reason + ": " + r.error().message());
+  return false;
+}
+
+// Whoever has changed something since it was decided on has the last word.
+bool HostCore::still_right(GuestCore& guest, const host::Move& move) {
+  const auto& home = guest.home;
+  const auto now = clock_.now();
+  const auto allowed = guest.affinity();
+  const auto last = home.last_move.load();
+  return guest.node().node.id == move.from && home.movable && arbiter_.options().rebalance &&
+         (allowed.empty() || std::find(allowed.begin(), allowed.end(), move.to) != allowed.end()) &&
+         (last == HomeRecord::kNever || now - base::Nanos(last) >= options_.rebalance_cool_down) &&
+         now.count() >= home.not_before;
+}
+
+void HostCore::make_moves(const host::MoveQueue::Moves& moves) {
+  for (const auto& move : moves)
+    if (!make_move(move)) return;
 }
 
 void HostCore::run_moves() noexcept {
-  while (const auto move = moves_.pop()) {
+  while (const auto moves = moves_.pop()) {
     try {
-      make_move(*move);
+      make_moves(*moves);
     } catch (const std::bad_alloc&) {
       // No memory to decide with: the scheduler will want it again.
     }
@@ -251,6 +278,8 @@ void HostCore::run_moves() noexcept {
 }
 
 Result<void> HostCore::rehome_guest(GuestCore& guest, int node) {
+  // Before the lock, which another thread may have held at the fork.
+  if (in_child()) return forked("rehome");
   base::MutexLock lock(control_);
   host::GatePass pass(guest.gate());
   if (auto error = guest.refused("rehome", pass)) return tl::unexpected(*error);
@@ -275,8 +304,8 @@ Result<void> HostCore::change_home(GuestCore& guest, int node, const char* why, 
   if (to == &from) return {};
   if (auto r = guest.seats_fit(to->node); !r) return r;
   const auto held = held_by(m);
+  const auto free = os::node_free_bytes(node).value_or(to->node.memory);
   if (guest.options().bind_memory) {
-    const auto free = os::node_free_bytes(node).value_or(to->node.memory);
     const auto kept = static_cast<std::uint64_t>(arbiter_.min_free() * static_cast<double>(to->node.memory));
     if (free < held + kept)
       return base::fail(Errc::admission_refused,
@@ -299,6 +328,17 @@ Result<void> HostCore::change_home(GuestCore& guest, int node, const char* why, 
   if (auto r = to->worker->reserve(); !r) return r;
   if (auto r = m.set_home(node); !r) return r;
   undo.faults = nullptr;
+  auto& home = guest.home;
+  {
+    // First of all: what is under way goes to the home that it leaves.
+    base::MutexLock rates(rates_mutex_);
+    home.changing = true;
+    home.homed_back = home.last_move.load() != HomeRecord::kNever && home.came_from == node;
+    home.came_from = from.node.id;
+    home.last_move = clock_.now().count();
+    ++home.moves;
+    guest.migration().set_rate(0);
+  }
   {
     const GuestCore::HomeChange change(guest, *to);
     // Writes end, then reads.
@@ -308,24 +348,28 @@ Result<void> HostCore::change_home(GuestCore& guest, int node, const char* why, 
   const auto promise = promise_of(m);
   count_promise(from, promise, false);
   count_promise(*to, promise, true);
-  auto& home = guest.home;
-  home.homed_back = home.last_move.load() != HomeRecord::kNever && home.came_from == node;
-  home.came_from = from.node.id;
-  home.last_move = clock_.now().count();
-  ++home.moves;
   const auto unbound = guest.bind_seats();
-  // From the first page on: what is on the node already is passed over. The rate of a guest that has just come; the
-  // scheduler's next look knows how much is remote.
-  guest.migration().begin(node);
-  home.local = 0;
-  to->free.store(os::node_free_bytes(node).value_or(to->node.memory), std::memory_order_relaxed);
+  to->free.store(free, std::memory_order_relaxed);
+  {
+    // From the first page on: what is on the node already is passed over. The rate of a guest that has just come; the
+    // scheduler's next look knows how much is remote.
+    base::MutexLock rates(rates_mutex_);
+    guest.migration().begin(node);
+    home.local = 0;
+    home.changing = false;
+    try {
+      set_migration_rate(guest, unused_migration_rate(guest), clock_.now());
+    } catch (const std::bad_alloc&) {
+      // The scheduler's next look says it.
+    }
+  }
+  to->worker->wake();
   try {
-    set_migration_rate(guest, unused_migration_rate(guest), clock_.now());
     emit(EventKind::guest_rehomed, guest.name(), held, why,
          "from node " + std::to_string(from.node.id) + " to node " + std::to_string(node) + ": " + reason +
              (unbound == 0 ? "" : "; " + std::to_string(unbound) + " of its threads could not be bound to it"));
   } catch (const std::bad_alloc&) {
-    // No memory for the news of it. The scheduler's next look says how fast memory follows.
+    // No memory for the news of it.
   }
   return {};
 }
@@ -334,12 +378,22 @@ Result<void> HostCore::confine(GuestCore& guest, const GuestOptions& options) {
   const auto& allowed = options.node_affinity;
   const auto is_home = [&](int id) { return id == guest.node().node.id; };
   if (allowed.empty() || std::any_of(allowed.begin(), allowed.end(), is_home)) return {};
-  const auto placement = policy::plan_placement(placement_snapshot(options));
+  // Of these, where its threads may run.
+  auto possible = options;
+  Result<void> unfit;
+  std::erase_if(possible.node_affinity, [&](int id) {
+    auto r = guest.seats_fit(runtime_of(id)->node);
+    if (!r) unfit = r;
+    return !r;
+  });
+  if (possible.node_affinity.empty()) return unfit;
+  const auto placement = policy::plan_placement(placement_snapshot(possible));
   if (!placement.node)
     return base::fail(Errc::admission_refused,
                       "configure of guest \"" + guest.name() + "\": GuestOptions::node_affinity = " +
                           base::list_text(allowed) + ": " + placement.reason,
                       "allow a node that has room for it");
+  last_node_ = placement.last_node;
   return change_home(guest, *placement.node, "affinity", placement.reason);
 }
 

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/mutex.h"
 
@@ -18,6 +19,7 @@ namespace host {
 
 struct Move {
   std::weak_ptr<GuestCore> guest;
+  int from = -1;  // the home when it was decided on
   int to = -1;
   const char* why = "";
   std::string reason;
@@ -25,21 +27,31 @@ struct Move {
 
 class MoveQueue {
  public:
-  void push(Move move) {
+  // Moves that belong together: the two of a swap.
+  using Moves = std::vector<Move>;
+
+  void push(Moves moves) {
     {
       base::MutexLock lock(mutex_);
-      moves_.push_back(std::move(move));
+      queue_.push_back(std::move(moves));
     }
     changed_.notify_all();
   }
-  // Waits for one; none after stop().
-  std::optional<Move> pop() {
+  // Waits for some; none after stop(). What was taken before has been made.
+  std::optional<Moves> pop() {
     base::MutexLock lock(mutex_);
-    while (moves_.empty() && !stopping_) changed_.wait(mutex_);
+    making_ = false;
+    while (queue_.empty() && !stopping_) changed_.wait(mutex_);
     if (stopping_) return std::nullopt;
-    std::optional<Move> move(std::move(moves_.front()));
-    moves_.pop_front();
-    return move;
+    std::optional<Moves> moves(std::move(queue_.front()));
+    queue_.pop_front();
+    making_ = true;
+    return moves;
+  }
+  // Some wait, or are being made.
+  bool busy() {
+    base::MutexLock lock(mutex_);
+    return making_ || !queue_.empty();
   }
   void stop() {
     {
@@ -52,7 +64,8 @@ class MoveQueue {
  private:
   base::Mutex mutex_{base::LockRank::moves};
   base::CondVar changed_;
-  std::deque<Move> moves_ VMM_GUARDED_BY(mutex_);
+  std::deque<Moves> queue_ VMM_GUARDED_BY(mutex_);
+  bool making_ VMM_GUARDED_BY(mutex_) = false;
   bool stopping_ VMM_GUARDED_BY(mutex_) = false;
 };
 

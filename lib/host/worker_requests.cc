@@ -128,7 +128,11 @@ bool Worker::serve(Request& request) {
       members_.erase(members_.begin() + (member - members_.data()));
       return true;
     case Request::kTake: members_.push_back(std::move(*request.member)); return true;
-    case Request::kReclaim: return member == nullptr || reclaim_slice(request);
+    case Request::kReclaim:
+      if (member != nullptr) return reclaim_slice(request);
+      // It has another worker since: what was being written then has left.
+      if (request.begun) request.freed = load(request.guest->counters.freed) - request.freed_before;
+      return true;
     case Request::kUnmanage: {
       if (member == nullptr) return true;
       out_->finish(true, clock_.now());

@@ -42,49 +42,55 @@ void PageMigrator::begin(int node) noexcept {
 }
 
 MigrationSlice PageMigrator::step(std::uint64_t most) noexcept {
+  counts_ = false;
+  return look(most);
+}
+
+MigrationSlice PageMigrator::count() noexcept {
+  counts_ = true;
+  return look(kMostHuge * kChunk);
+}
+
+MigrationSlice PageMigrator::look(std::uint64_t most) noexcept {
   MigrationSlice slice;
   if (!under_way_ || most == 0) return slice;
   const auto first = next_;
   auto end = std::min(first - first % kChunk + kChunk, guest_.pages());
-  Batch batch;
-  std::array<int, kChunk> nodes;
   if (is_whole_huge_page(first)) return move_huge_pages(first, most);
-  if (most > 1) slice.moved = move_by_first_page(first);
-  if (slice.moved == kChunk) {
-    next_ = end;
+  if (!counts_) slice.moved = move_by_first_page(first);
+  if (slice.moved >= most) {
+    next_ = first + slice.moved;
     return ended(slice, first);
   }
   most -= slice.moved;
-  for (auto page = first; page < end; ++page) batch.add(guest_.at(page), page);
+  Batch batch;
+  std::array<int, kChunk> nodes;
+  for (auto page = first; page < end; ++page) batch.add(address_of(page), page);
   if (os::nodes_of_pages(batch.pages.data(), batch.count, nodes.data()) != 0) {
     // Nothing is known of them: left to another pass.
     slice.refused = end - first;
-    batch.count = 0;
+    next_ = end;
+    return ended(slice, first);
   }
-  const auto asked = batch.count;
+  // A page that may be part of a huge one would take that along, pins included.
+  const bool all_pinned = pins_a_huge_page(first);
+  const auto is_pinned = [&](std::uint64_t page) { return all_pinned || guest_.table.load(page).pinned(); };
+  const auto asked = batch;
   batch.count = 0;
-  std::uint64_t pinned = 0;
-  for (std::size_t i = 0; i < asked; ++i) {
+  for (std::size_t i = 0; i < asked.count && batch.count < most; ++i) {
     if (nodes[i] < 0 || nodes[i] == node_) continue;
-    const auto page = first + i;
-    if (guest_.table.load(page).pinned()) {
-      ++pinned;
-      continue;
-    }
-    batch.add(guest_.at(page), page);
+    if (is_pinned(asked.index[i])) ++slice.pinned;
+    else batch.add(asked.pages[i], asked.index[i]);
+    if (batch.count == most) end = asked.index[i] + 1;
   }
-  if (batch.count > most) {
-    batch.count = most;
-    end = batch.index[most - 1] + 1;
-    // Pins behind it are the next slice's.
-    pinned = 0;
-    for (auto page = first; page < end; ++page)
-      if (const int at = nodes[page - first]; at >= 0 && at != node_ && guest_.table.load(page).pinned()) ++pinned;
-  }
-  slice.pinned = pinned;
   next_ = end;
   move(batch, 1, slice);
   return ended(slice, first);
+}
+
+// In its place, or in staging.
+std::byte* PageMigrator::address_of(std::uint64_t page) const noexcept {
+  return guest_.table.load(page).state() == region::PageState::isolated ? guest_.staged(page) : guest_.at(page);
 }
 
 // A huge page, none of which is pinned, is asked for and moved by one address.
@@ -93,10 +99,21 @@ bool PageMigrator::is_whole_huge_page(std::uint64_t first) const noexcept {
 }
 
 bool PageMigrator::may_be_whole(std::uint64_t first) const noexcept {
-  if (!guest_.options().large_pages || first % kChunk != 0 || first + kChunk > guest_.pages()) return false;
-  for (auto page = first; page < first + kChunk; ++page)
-    if (guest_.table.load(page).pinned()) return false;
-  return true;
+  return guest_.options().large_pages && first % kChunk == 0 && first + kChunk <= guest_.pages() && !has_pins(first);
+}
+
+bool PageMigrator::has_pins(std::uint64_t first) const noexcept {
+  const auto end = std::min(first + kChunk, guest_.pages());
+  for (auto page = first; page < end; ++page)
+    if (guest_.table.load(page).pinned()) return true;
+  return false;
+}
+
+// Whether the page is in a chunk with pins that is a huge page, or may be one for all that the kernel tells.
+bool PageMigrator::pins_a_huge_page(std::uint64_t page) const noexcept {
+  const auto first = page - page % kChunk;
+  if (!guest_.options().large_pages || first + kChunk > guest_.pages() || !has_pins(first)) return false;
+  return !guest_.pagemap().has_scan() || is_huge(guest_, first);
 }
 
 // Where the kernel does not tell huge pages: a chunk was one if its last page has moved by its first. Returns how many
@@ -141,6 +158,10 @@ MigrationSlice PageMigrator::ended(MigrationSlice slice, std::uint64_t first) no
 // Each page of the batch stands for `unit`.
 void PageMigrator::move(const Batch& batch, std::uint64_t unit, MigrationSlice& slice) noexcept {
   if (batch.count == 0) return;
+  if (counts_) {
+    slice.no_memory += batch.count * unit;
+    return;
+  }
   std::array<int, kChunk> nodes, status;
   const int error = os::move_pages_to(batch.pages.data(), batch.count, node_, status.data());
   const bool known = os::nodes_of_pages(batch.pages.data(), batch.count, nodes.data()) == 0;

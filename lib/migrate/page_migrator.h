@@ -1,6 +1,6 @@
 // PageMigrator: moves the pages of a guest that are not on its home node there, a slice at a time.
 //
-// One pass looks at every page that is in place; what is in staging, in the swap file or untouched comes to the home by
+// One pass looks at every page that is in place or in staging; what is in the swap file or untouched comes to the home by
 // itself when it is next touched. The page is moved by the kernel under the guest's hands: its threads go on, one that
 // touches a page just then waits for it. Pages that a Pin covers or a device holds stay, and are counted; another pass
 // may try them again.
@@ -35,13 +35,19 @@ class PageMigrator {
   // which moves whole.
   // What finds the node full is looked at again by the next slice. Nothing when no pass is under way.
   MigrationSlice step(std::uint64_t most) noexcept;
+  // The same, but nothing is moved: what would be is counted as no_memory.
+  MigrationSlice count() noexcept;
 
  private:
   struct Batch;
   bool is_whole_huge_page(std::uint64_t first) const noexcept;
   MigrationSlice move_huge_pages(std::uint64_t first, std::uint64_t most) noexcept;
   bool may_be_whole(std::uint64_t first) const noexcept;
+  bool has_pins(std::uint64_t first) const noexcept;
+  bool pins_a_huge_page(std::uint64_t page) const noexcept;
   std::uint64_t move_by_first_page(std::uint64_t first) const noexcept;
+  MigrationSlice look(std::uint64_t most) noexcept;
+  std::byte* address_of(std::uint64_t page) const noexcept;
   void move(const Batch& batch, std::uint64_t unit, MigrationSlice& slice) noexcept;
   MigrationSlice ended(MigrationSlice slice, std::uint64_t first) noexcept;
 
@@ -49,6 +55,7 @@ class PageMigrator {
   std::uint64_t next_ = 0;  // page
   int node_ = -1;
   bool under_way_ = false;
+  bool counts_ = false;  // and moves nothing
 };
 
 }  // namespace vmm::migrate

@@ -253,7 +253,7 @@ bool SwapIn::leave_to_any(std::size_t index, int result) noexcept {
   const Read& read = reads_[index];
   if (read.why == Why::demand || result != static_cast<int>(read.count * kPageSize)) return false;
   GuestMemory& guest = *read.guest;
-  if (read.why == Why::ahead && !guest.closing) {
+  if (read.why == Why::ahead && !guest.leaving) {
     // Before this read is put in place: while a stream goes on, some page of it is always locked.
     const auto next = guest.read_window.came(read.first, read.count);
     read_ahead(guest, next.first, next.first + next.count, options_.batch_pages);
@@ -309,13 +309,13 @@ void SwapIn::complete(std::size_t index, int result) noexcept {
     bump(guest.counters.swap_errors);
     put_back(read, 1, read.count);
     read.count = 1;
-    if (read.why == Why::demand && ++read.tries < kTries && !guest.closing) {
+    if (read.why == Why::demand && ++read.tries < kTries && !guest.leaving) {
       VMM_CHECK(submit(index));
       guest.table.released();
       return;
     }
     // A lack that passes loses nothing: the page stays in its slot, and who waits faults again.
-    if (read.why == Why::demand && !guest.closing && !base::may_pass(-result))
+    if (read.why == Why::demand && !guest.leaving && !base::may_pass(-result))
       lose(read, result < 0 ? -result : (whole ? 0 : EIO));
     else
       put_back(read, 0, 1);

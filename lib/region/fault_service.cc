@@ -27,6 +27,7 @@ struct FaultService::Command {
   enum Kind { kAdd, kRemove, kStop };
   Kind kind;
   GuestMemory* guest = nullptr;
+  bool for_good = true;  // remove
   Command* next = nullptr;
   std::atomic<int> done{0};
 
@@ -116,10 +117,12 @@ void FaultService::cancel(GuestMemory& guest) noexcept {
 }
 
 void FaultService::take_over(GuestMemory& guest, FaultService& from) noexcept {
-  from.remove(guest);
+  Command remove{Command::kRemove, &guest};
+  remove.for_good = false;
+  from.ask(remove);
   // Before the thread knows of the guest: see PageTable::set_bell().
   guest.table.set_bell(&bell_);
-  guest.closing.store(false, std::memory_order_seq_cst);
+  guest.leaving.store(false, std::memory_order_seq_cst);
   Command command{Command::kAdd, &guest};
   ask(command);
   // What the other had read and not answered: who waits faults again.
@@ -230,14 +233,15 @@ void FaultService::take_commands() noexcept {
         break;
       case Command::kRemove: {
         auto* guest = command->guest;
-        guest->closing.store(true, std::memory_order_seq_cst);
+        guest->leaving.store(true, std::memory_order_seq_cst);
+        if (command->for_good) guest->closing.store(true, std::memory_order_seq_cst);
         poller_.remove(guest->uffd().fd());
         places_.fetch_sub(std::erase(guests_, guest), std::memory_order_relaxed);
         std::erase_if(deferred_, [&](const Fault& f) { return f.guest == guest; });
-        for (auto& p : guest->prefetches)
-          if (p.state.load(std::memory_order_seq_cst) == Prefetch::kQueued) {
-            p.state.store(Prefetch::kFree, std::memory_order_release);
-            p.state.notify_all();
+        if (command->for_good)
+          for (auto& p : guest->prefetches) {
+            std::uint32_t queued = Prefetch::kQueued;
+            if (p.state.compare_exchange_strong(queued, Prefetch::kFree)) p.state.notify_all();
           }
         removing_.push_back(command);
         break;
@@ -382,7 +386,7 @@ Outcome FaultService::answer(Fault& fault) noexcept {
       case PageState::resident: outcome = confirm(fault, *word); break;
       case PageState::isolated: outcome = word->writing() ? copy_back(fault, *word) : rescue(fault, *word); break;
       case PageState::swapped:
-        outcome = guest.closing ? Outcome::wait_page : source_.start(guest, fault.page, fault.since, true);
+        outcome = guest.leaving ? Outcome::wait_page : source_.start(guest, fault.page, fault.since, true);
         if (outcome != Outcome::reading) guest.table.unlock(fault.page, *word);
         break;
       case PageState::lost: outcome = reject(fault, *word); break;

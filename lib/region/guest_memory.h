@@ -245,7 +245,9 @@ class GuestMemory {
   policy::ReadWindow read_window;
   Prefetch prefetches[4];
 
-  // Set by the fault thread when it lets go of the guest, read by who asks it for something.
+  // Set by the fault thread when it lets go of the guest: nothing is read again for it. Another thread may take it over.
+  std::atomic<bool> leaving{false};
+  // For good, read by who asks for something.
   std::atomic<bool> closing{false};
 
   std::unique_ptr<BackingStore> backing;  // set before the guest is managed, immutable then

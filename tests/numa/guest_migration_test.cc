@@ -103,10 +103,10 @@ TEST_P(MigrationRate, AnotherHomeBeginsANewPass) {
   EXPECT_EQ(migration.moved(), kPages + 2 * back);
   ASSERT_TRUE(guest_->pins().pin(0, 10, kPages));
   pass(0);
-  EXPECT_EQ(migration.stayed().pinned, 10u);
+  EXPECT_EQ(migration.pass().pinned, 10u);
   guest_->pins().unpin(0, 10);
   pass(0);
-  EXPECT_EQ(migration.stayed().pinned, 0u) << "of the last pass";
+  EXPECT_EQ(migration.pass().pinned, 0u) << "of the last pass";
   EXPECT_EQ(pages_on(0), kPages);
   EXPECT_EQ(guest_->wrong(), "");
 }
