@@ -120,7 +120,7 @@ add_tests() {
     seconds=$(stress_seconds "$topology")
     if [[ $seconds -gt 0 ]]; then
       run_in_machine "$build/tests/stress_tests" --isolation "$(stress_isolation "$version")" --seconds "$seconds" \
-        --threads 3 --shrink 4
+        --threads 3 --shrink 4 --swap-io io_uring
     fi
   fi
 }
@@ -164,7 +164,7 @@ describe_machine "$topology"
 for tool in qemu-system-x86_64 busybox mkfs.ext4; do
   command -v "$tool" > /dev/null || skip "$tool is not installed"
 done
-limit=${VMM_VM_SECONDS:-$([[ -n ${VMM_FULL:-} ]] && echo 7200 || echo 900)}
+limit=${VMM_VM_SECONDS:-$([[ -n ${VMM_FULL:-} ]] && echo 7200 || echo 1800)}
 logs=$build/vm/$version.$topology
 mkdir -p "$logs"
 rm -f "$logs"/*.log
