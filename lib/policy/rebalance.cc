@@ -73,7 +73,9 @@ class Planner {
     const auto& h = plan_.history;
     if (!due(h.last_packing, options_.swap_interval) && h.last_packing + 1 != h.periods) return false;
     packing_ = pack(board_, options_);
-    if (!packing_ || packing_->imbalance > options_.imbalance || packing_->most > search_.full()) return false;
+    // One that was begun is gone on with, also where it is not as good any more.
+    const bool goes_on = h.last_packing != 0 && h.last_packing + 1 == h.periods;
+    if (!packing_ || (packing_->imbalance > options_.imbalance && !goes_on)) return false;
     // What they would come to, however many they were: who has moved does not move again.
     RebalanceBoard tried(snapshot_, options_);
     RebalanceSearch search(tried, options_);

@@ -11,7 +11,8 @@
 //      node that are as small.
 //   2. Swap. Where no move helps: two guests change places, under the same conditions.
 // Where moves and swaps one after the other would leave an imbalance, as they may with few large guests of unequal
-// size, and guests laid out anew would not, they are laid out anew (policy/rebalance_pack.h), several in a plan.
+// size, and guests laid out anew would not, they are laid out anew (policy/rebalance_pack.h), several in a plan, and
+// several plans if need be; none of them fills a node above its processors where somebody is owed anything.
 //   3. Fairness. Where neither helps, since guests are not divisible, some get less than they are entitled to, and
 //      others more. Then, one guest a fairness interval, guests take turns: the move is made that gives most to those
 //      who are owed most (the max-weight rule: Tassiulas & Ephremides, IEEE Transactions on Automatic Control 37(12),

@@ -64,7 +64,10 @@ std::optional<Packing> pack(const RebalanceBoard& board, const RebalanceOptions&
 std::vector<PackingMove> steps_towards(const Packing& packing, RebalanceBoard board, std::size_t most, double full) {
   const auto load = [&](std::size_t n) { return board.nodes()[n].load(); };
   std::vector<double> limit(board.nodes().size());
-  for (std::size_t n = 0; n < limit.size(); ++n) limit[n] = std::max(full, load(n)) + 1e-9;
+  double highest = full;
+  for (std::size_t n = 0; n < limit.size(); ++n) highest = std::max(highest, load(n));
+  for (std::size_t n = 0; n < limit.size(); ++n)
+    limit[n] = (board.nodes()[n].most_owed > kSlightlyOwed ? std::max(full, load(n)) : highest) + 1e-9;
   std::vector<PackingMove> steps;
   std::size_t good = 0;  // steps after which no node is filled too much
   while (steps.size() < most) {
