@@ -181,6 +181,7 @@ TEST_P(Migration, Hazard32_WritersAgainstTheMigrator) {
   auto& guest = rig.add(options());
   constexpr std::uint64_t kWriters = 2;
   std::atomic<bool> over{false};
+  std::atomic<std::uint64_t> written{0};
   std::array<std::vector<std::uint64_t>, kWriters> added;
   std::vector<std::thread> writers;
   for (std::uint64_t w = 0; w < kWriters; ++w) {
@@ -190,9 +191,11 @@ TEST_P(Migration, Hazard32_WritersAgainstTheMigrator) {
         auto* word = reinterpret_cast<std::uint64_t*>(guest.at(page)) + w;
         std::atomic_ref<std::uint64_t>(*word).fetch_add(1, std::memory_order_relaxed);
         ++added[w][page];
+        written.fetch_add(1, std::memory_order_relaxed);
       }
     });
   }
+  EXPECT_TRUE(eventually([&] { return written > 100; }));
   std::uint64_t moved = 0;
   for (int round = 0; round < 12; ++round) {
     moved += pass(guest, round % 2 == 0 ? other_ : 0, 64).moved;
