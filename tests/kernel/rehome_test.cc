@@ -71,7 +71,8 @@ class Rehoming : public EachWay {
   }
   std::vector<Event> events(EventKind kind) {
     std::vector<Event> some;
-    std::copy_if(events_.begin(), events_.end(), std::back_inserter(some), [&](const Event& e) { return e.kind == kind; });
+    std::copy_if(events_.begin(), events_.end(), std::back_inserter(some),
+                 [&](const Event& e) { return e.kind == kind; });
     return some;
   }
   static int home(const Guest& guest) { return guest.stats()->home_node; }

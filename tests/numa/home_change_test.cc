@@ -131,7 +131,8 @@ class HomeChange : public SeveralNodes {
   std::vector<Event> events(EventKind kind) {
     const std::lock_guard lock(mutex_);
     std::vector<Event> some;
-    std::copy_if(events_.begin(), events_.end(), std::back_inserter(some), [&](const Event& e) { return e.kind == kind; });
+    std::copy_if(events_.begin(), events_.end(), std::back_inserter(some),
+                 [&](const Event& e) { return e.kind == kind; });
     return some;
   }
   std::string told_of_migration(const Guest& guest) {
