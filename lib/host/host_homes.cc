@@ -54,6 +54,11 @@ std::uint64_t held_by(const region::GuestMemory& m) noexcept {
   return pages.load(std::memory_order_relaxed) * kPageSize;
 }
 
+// Whether a guest of that affinity, empty for all nodes, may live on the node.
+bool allows(const std::vector<int>& affinity, int node) {
+  return affinity.empty() || std::find(affinity.begin(), affinity.end(), node) != affinity.end();
+}
+
 }  // namespace
 
 host::NodeRuntime* HostCore::runtime_of(int node) noexcept {
@@ -141,10 +146,8 @@ policy::RebalanceGuest HostCore::claim_of(GuestCore& guest, const std::vector<in
   g.reservation = m.arbitration.reserved.load(std::memory_order_relaxed) * kPageSize;
   // Where its owner lets it be, and its threads may run.
   const auto allowed = guest.affinity();
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    const bool named = allowed.empty() || std::find(allowed.begin(), allowed.end(), ids[i]) != allowed.end();
-    if (named && guest.seats_fit(nodes_[i]->node)) g.affinity.push_back(ids[i]);
-  }
+  for (std::size_t i = 0; i < ids.size(); ++i)
+    if (allows(allowed, ids[i]) && guest.seats_fit(nodes_[i]->node)) g.affinity.push_back(ids[i]);
   g.movable = home.movable && !guest.options().bind_memory && !g.affinity.empty() && now.count() >= home.not_before;
   if (const auto last = home.last_move.load(); last != HomeRecord::kNever) g.last_move = base::Nanos(last);
   g.came_from = home.came_from;
@@ -187,7 +190,6 @@ void HostCore::follow(const std::vector<GuestCore*>& guests, const HostOptions& 
       if (1 - home.local <= kNegligible || now < home.next_pass || guest->memory().is_shut()) continue;
       home.pass_told = false;
       migration.begin(guest->node().node.id);
-      guest->node().worker->wake();
     }
     moving.push_back(guest);
   }
@@ -254,10 +256,9 @@ bool HostCore::make_move(const host::Move& move) {
 bool HostCore::still_right(GuestCore& guest, const host::Move& move) {
   const auto& home = guest.home;
   const auto now = clock_.now();
-  const auto allowed = guest.affinity();
   const auto last = home.last_move.load();
   return guest.node().node.id == move.from && home.movable && arbiter_.options().rebalance &&
-         (allowed.empty() || std::find(allowed.begin(), allowed.end(), move.to) != allowed.end()) &&
+         allows(guest.affinity(), move.to) &&
          (last == HomeRecord::kNever || now - base::Nanos(last) >= options_.rebalance_cool_down) &&
          now.count() >= home.not_before;
 }
@@ -286,7 +287,7 @@ Result<void> HostCore::rehome_guest(GuestCore& guest, int node) {
   const auto who = "rehome of guest \"" + guest.name() + "\": node";
   if (auto r = host::check_home_node(who, node, topology_); !r) return r;
   const auto allowed = guest.affinity();
-  if (!allowed.empty() && std::find(allowed.begin(), allowed.end(), node) == allowed.end())
+  if (!allows(allowed, node))
     return base::invalid(who + " = " + std::to_string(node) + " is outside its node_affinity " +
                              base::list_text(allowed),
                          "choose one of these, or configure node_affinity first");
@@ -376,8 +377,7 @@ Result<void> HostCore::change_home(GuestCore& guest, int node, const char* why, 
 
 Result<void> HostCore::confine(GuestCore& guest, const GuestOptions& options) {
   const auto& allowed = options.node_affinity;
-  const auto is_home = [&](int id) { return id == guest.node().node.id; };
-  if (allowed.empty() || std::any_of(allowed.begin(), allowed.end(), is_home)) return {};
+  if (allows(allowed, guest.node().node.id)) return {};
   // Of these, where its threads may run.
   auto possible = options;
   Result<void> unfit;
