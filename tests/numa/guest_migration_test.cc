@@ -40,8 +40,7 @@ class MigrationRate : public SeveralNodesEachWay {
     guest_->fill();
   }
   std::uint64_t pages_on(int node) {
-    const auto nodes = nodes_of_pages(guest_->at(0), kPages);
-    return static_cast<std::uint64_t>(std::count(nodes.begin(), nodes.end(), node));
+    return pages_on_node(guest_->at(0), kPages, node);
   }
   std::optional<NodeRig> rig_;
   RigGuest* guest_ = nullptr;

@@ -131,8 +131,7 @@ class HomeChange : public SeveralNodes {
   }
   static int home(const Guest& guest) { return guest.stats()->home_node; }
   static std::uint64_t pages_on(const Guest& guest, int node) {
-    const auto nodes = nodes_of_pages(guest.memory().data(), guest.memory().size() / kPageSize);
-    return static_cast<std::uint64_t>(std::count(nodes.begin(), nodes.end(), node));
+    return pages_on_node(guest.memory().data(), guest.memory().size() / kPageSize, node);
   }
   std::vector<Event> events(EventKind kind) {
     const std::lock_guard lock(mutex_);

@@ -45,8 +45,7 @@ class Migration : public SeveralNodesEachWay {
     return o;
   }
   static std::uint64_t pages_on(RigGuest& guest, int node) {
-    const auto nodes = nodes_of_pages(guest.at(0), guest->pages());
-    return static_cast<std::uint64_t>(std::count(nodes.begin(), nodes.end(), node));
+    return pages_on_node(guest.at(0), guest->pages(), node);
   }
   // A whole pass.
   static MigrationSlice pass(RigGuest& guest, int node, std::uint64_t most = 512) {

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "support/kernel_view.h"
 #include "vmm/units.h"
 
 namespace vmm::test {
@@ -47,6 +48,11 @@ std::uint64_t memory_of_node(int node) {
     if (std::sscanf(line.c_str(), "Node %*d MemTotal: %llu kB", &kib) == 1) return kib * KiB;
   }
   return 0;
+}
+
+std::uint64_t pages_on_node(const std::byte* start, std::uint64_t pages, int node) {
+  const auto nodes = nodes_of_pages(start, pages);
+  return static_cast<std::uint64_t>(std::count(nodes.begin(), nodes.end(), node));
 }
 
 std::vector<int> memory_only_nodes() {

@@ -3,6 +3,7 @@
 // Thread-safety: any thread.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -21,6 +22,9 @@ std::vector<int> processors_of_node(int node);
 std::vector<int> distances_from_node(int node);
 // The kernel's MemTotal of the node, in bytes.
 std::uint64_t memory_of_node(int node);
+
+// Of the pages from `start` on, how many are on the node.
+std::uint64_t pages_on_node(const std::byte* start, std::uint64_t pages, int node);
 
 // Those with memory and without processors.
 std::vector<int> memory_only_nodes();
