@@ -319,8 +319,11 @@ TEST_F(HomeChange, TheConfiguredRateIsKept) {
 class Ballast {
  public:
   Ballast(int node, std::uint64_t leave) {
-    while (os::node_free_bytes(node).value_or(0) > leave + 4 * MiB) {
-      auto piece = os::Mapping::anonymous(4 * MiB);
+    constexpr std::uint64_t kPiece = 4 * MiB;
+    // Never more than the node has: from a node that has no more to give, whatever it says, they come from the others.
+    for (auto left = memory_of_node(node) / kPiece; left > 0; --left) {
+      if (os::node_free_bytes(node).value_or(0) <= leave + kPiece) return;
+      auto piece = os::Mapping::anonymous(kPiece);
       if (!piece || os::bind_to_node(piece->data(), piece->size(), node, os::NodePolicy::preferred) != 0) return;
       for (std::uint64_t at = 0; at < piece->size(); at += kPageSize) piece->data()[at] = std::byte{1};
       pieces_.push_back(std::move(*piece));
@@ -340,18 +343,20 @@ TEST_F(HomeChange, AFullNodeTakesAPartAndTheFiguresSaySo) {
   });
   // The kernel keeps some 40 MiB of each node to itself.
   constexpr std::uint64_t kLarge = 128 * MiB, kLargePages = kLarge / kPageSize, kLeft = 72 * MiB;
-  auto guest = add("g", kLarge, {first_, second_});
-  fill_guest(guest, 1);
-  const int from = home(guest), to = from == first_ ? second_ : first_;
+  const int from = first_, to = second_;
   GuestOptions o;
   o.name = "bound";
   o.memory = 80 * MiB;
   o.bind_memory = true;
   o.node_affinity = {from};
+  // First: what the other does not find here it finds elsewhere, and this one does not.
   auto bound = host_.create_guest(o);
   ASSERT_TRUE(bound) << bound.error().message();
   fill_guest(*bound, 2);
   ASSERT_TRUE(bound->configure({.node_affinity = std::vector<int>{}}));
+  auto guest = add("g", kLarge, {from});
+  fill_guest(guest, 1);
+  ASSERT_TRUE(guest.configure({.node_affinity = std::vector<int>{from, to}}));
   {
     // A small node has had no room for all of it: the others, the new home among them, have some.
     const auto elsewhere = kLargePages - pages_on(guest, from), already = pages_on(guest, to);
