@@ -29,7 +29,7 @@ void count(std::atomic<std::uint64_t>& counter) noexcept {
 }  // namespace
 
 AllocationWatch::AllocationWatch(const std::string& thread) {
-  std::strncpy(watched, thread.c_str(), sizeof watched - 1);
+  watched[thread.copy(watched, sizeof watched - 1)] = 0;
   allocated.store(0);
   freed.store(0);
   watching.store(true, std::memory_order_release);
