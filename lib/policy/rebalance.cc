@@ -31,7 +31,10 @@ class Planner {
     if (packs_better()) {
       for (const auto& step : steps_towards(*packing_, board_, options_.max_moves, search_.full()))
         make({step.guest, step.to, std::nullopt, 0}, RebalanceWhy::balance);
-      if (!plan_.moves.empty()) plan_.history.last_packing = period;
+      if (!plan_.moves.empty()) {
+        plan_.history.last_packing = period;
+        keep_layout();
+      }
     }
     while (plan_.history.last_packing != period && plan_.moves.size() < options_.max_moves) {
       if (auto move = search_.find_move()) {
@@ -44,11 +47,14 @@ class Planner {
       make(*swap, RebalanceWhy::swap);
       plan_.history.last_swap = period;
     }
-    if (plan_.moves.empty() && may_be_fair())
-      if (auto move = search_.find_fair_move()) {
+    if (plan_.moves.empty() && may_be_fair()) {
+      auto move = search_.find_fair_move();
+      if (!move && options_.weighted && options_.swap && options_.max_moves >= 2) move = search_.find_fair_swap();
+      if (move) {
         make(*move, RebalanceWhy::fairness);
         plan_.history.last_fairness = period;
       }
+    }
     plan_.imbalance_after = board_.imbalance();
     plan_.reason = why_no_more();
     return std::move(plan_);
@@ -67,15 +73,24 @@ class Planner {
     }
   }
 
+  // What is left of it for the next plan.
+  void keep_layout() {
+    auto& layout = plan_.history.layout;
+    layout.clear();
+    for (const BoardNode& node : board_.nodes())
+      for (const auto g : node.candidates)
+        if (packing_->node[g] != *board_.guests()[g].node)
+          layout.emplace(board_.of(board_.guests()[g]).id, id(packing_->node[g]));
+  }
+
   // Moves and swaps one after the other leave an imbalance that guests laid out anew would not have.
   bool packs_better() {
     if (board_.imbalance() <= options_.imbalance || options_.max_moves < 2 || !options_.swap) return false;
     const auto& h = plan_.history;
     if (!due(h.last_packing, options_.swap_interval) && h.last_packing + 1 != h.periods) return false;
-    packing_ = pack(board_, options_);
-    // One that was begun is gone on with, also where it is not as good any more.
     const bool goes_on = h.last_packing != 0 && h.last_packing + 1 == h.periods;
-    if (!packing_ || (packing_->imbalance > options_.imbalance && !goes_on)) return false;
+    packing_ = pack(board_, options_, goes_on ? h.layout : decltype(h.layout)());
+    if (!packing_) return false;
     // What they would come to, however many they were: who has moved does not move again.
     RebalanceBoard tried(snapshot_, options_);
     RebalanceSearch search(tried, options_);
@@ -84,10 +99,14 @@ class Planner {
       tried.move(move->guest, move->to);
       if (move->back) tried.move(*move->back, from);
     }
-    double most = 0;
-    for (const auto& node : tried.nodes()) most = std::max(most, node.load());
-    return tried.imbalance() > options_.imbalance &&
-           packing_->most < most - options_.improvement * board_.scale();
+    if (tried.imbalance() <= options_.imbalance) return false;
+    // On the way there loads may be higher than before. That is worth it where it ends that somebody is short, or for
+    // much; where it does not end it, guests take turns, which it must not undo.
+    const double most = tried.most_load();
+    double worth = options_.imbalance * (most > search_.full() ? 0.5 : 0.75);
+    if (packing_->most > search_.full()) worth = 4 * options_.imbalance;
+    if (goes_on) worth = options_.improvement;
+    return packing_->most < most - std::max(worth, options_.improvement) * board_.scale();
   }
 
   bool due(std::uint64_t last, unsigned interval) const {
@@ -100,7 +119,8 @@ class Planner {
            (h.last_swap == h.periods || due(h.last_swap, options_.swap_interval));
   }
   bool may_be_fair() const {
-    return options_.fairness_interval > 0 && options_.max_moves > 0 && board_.imbalance() > options_.imbalance &&
+    return options_.fairness_interval > 0 && options_.max_moves > 0 &&
+           (board_.imbalance() > options_.imbalance || (options_.weighted && board_.unfair(options_.imbalance / 2))) &&
            due(plan_.history.last_fairness, options_.fairness_interval);
   }
 

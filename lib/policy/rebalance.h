@@ -24,11 +24,14 @@
 // half of `imbalance`) unless it ends no more loaded than the other and nobody there is owed anything, and no guest
 // comes by a swap onto a node that stays so: nobody is taken below what it is owed.
 //
-// What it cannot do: within a node the kernel divides processors among threads, each equally, and knows no shares.
-// Shares act here only by which guests sit together. So a guest with few threads among guests with many, or with many
-// shares among guests with few, gets less than it is entitled to, also where all nodes are equally loaded; that is not
-// corrected. And it does not look for the best placement of all: with three or fewer large guests of unequal size for a
-// node it may end, or rest for a cool-down, above an imbalance that is possible.
+// Within a node the kernel divides processors among threads, each equally, and knows no shares. Without `weighted`,
+// shares act only by which guests sit together: a guest with few threads among guests with many, or with many shares
+// among guests with few, gets less than it is entitled to, also where all nodes are equally loaded. With `weighted`,
+// threads have the weights of policy/thread_weights.h; then all guests of a node get the same part of what they are
+// entitled to, and guests take turns, alone or two that change places, wherever some would get less than they are
+// entitled to, or more, by half of `imbalance`.
+//
+// The best placement of all is a hard question (multiprocessor scheduling is NP-hard), and not looked for.
 //
 // Thread-safety: pure function of its arguments. O(n log n) in guests, and a look at the guests of two nodes for each
 // move. Neither the order of nodes nor of guests matters; ids must be unique.
@@ -37,6 +40,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -77,6 +81,7 @@ struct RebalanceHistory {
   std::uint64_t last_swap = 0;      // the number of the plan that swapped last; 0: none
   std::uint64_t last_fairness = 0;  // that moved a guest for fairness
   std::uint64_t last_packing = 0;   // that laid guests out anew, in whole or in part
+  std::map<std::uint64_t, int> layout{};  // guests by id that it has yet to move, and the nodes
 };
 
 struct RebalanceSnapshot {
@@ -96,6 +101,7 @@ struct RebalanceOptions {
   double locality_weight = 1;      // 0: where a guest's memory is does not matter
   std::chrono::nanoseconds cool_down{std::chrono::seconds(30)};
   std::chrono::nanoseconds return_guard{std::chrono::seconds(60)};
+  bool weighted = false;  // within a node threads have weights by entitlement (policy/thread_weights.h)
   unsigned max_moves = 4;  // guests moved by one plan; a swap counts as two
   double min_free = 0.06;  // share of a node's memory that moves leave free
 };

@@ -63,7 +63,7 @@ void RebalanceBoard::add_guests() {
     guest.used = amount(from.used);
     guest.wanted = std::max(amount(from.wanted), guest.used);
     guest.owed = std::isfinite(from.owed) ? from.owed : 0;
-    guest.threads = std::max(1.0, static_cast<double>(from.threads));
+    guest.parts = std::max(1.0, static_cast<double>(from.threads));
     guest.holds = static_cast<double>(std::max(from.resident, from.reservation));
     guest.reservation = static_cast<double>(from.reservation);
     guest.movable = from.movable && !(from.last_move && snapshot_.now - *from.last_move < options_.cool_down);
@@ -122,17 +122,25 @@ void RebalanceBoard::entitle() {
   claims.reserve(guests_.size());
   for (const BoardGuest& guest : guests_) claims.push_back({guest.shares, could_use(guest)});
   const auto entitled = cpu_entitlements(claims, processors);
-  for (std::size_t i = 0; i < guests_.size(); ++i) guests_[i].entitled = entitled[i];
+  for (std::size_t i = 0; i < guests_.size(); ++i) {
+    guests_[i].entitled = entitled[i];
+    if (options_.weighted && entitled[i] > 0) guests_[i].parts = entitled[i];
+  }
 }
 
 void RebalanceBoard::settle_debts() {
   const double elapsed = amount(Seconds(snapshot_.elapsed).count());
   double owed = 0;
   double entitled = 0;
+  std::vector<double> claimed(nodes_.size());
+  for (const BoardGuest& guest : guests_)
+    if (guest.node) claimed[*guest.node] += guest.entitled;
   for (BoardGuest& guest : guests_) {
     if (!guest.node) continue;
+    // With weights all guests of a full node are short alike, if by little.
+    const bool full = options_.weighted && claimed[*guest.node] > nodes_[*guest.node].processors;
     const bool content =
-        guest.wanted <= guest.entitled * (1 + kNegligible) && guest.used >= guest.entitled * (1 - kNegligible);
+        !full && guest.wanted <= guest.entitled * (1 + kNegligible) && guest.used >= guest.entitled * (1 - kNegligible);
     if (content)
       guest.owed *= 1 - kForgotten;
     else
@@ -177,6 +185,25 @@ double RebalanceBoard::imbalance() const {
   const auto [least, most] = std::minmax_element(
       nodes_.begin(), nodes_.end(), [](const BoardNode& a, const BoardNode& b) { return a.load() < b.load(); });
   return (most->load() - least->load()) / scale_;
+}
+
+bool RebalanceBoard::unfair(double part) const {
+  const double most = most_load();
+  if (most <= 1 + kNegligible / 2) return false;
+  if (most > 1 + part) return true;
+  // What is left on a node goes to those who want more.
+  std::vector<double> of_waiting(nodes_.size());
+  for (const BoardGuest& guest : guests_)
+    if (guest.node && guest.wanted > guest.entitled * (1 + kNegligible)) of_waiting[*guest.node] += guest.entitled;
+  for (std::size_t n = 0; n < nodes_.size(); ++n)
+    if (nodes_[n].processors - nodes_[n].entitled > part * std::max(of_waiting[n], kIdleProcessors)) return true;
+  return false;
+}
+
+double RebalanceBoard::most_load() const {
+  double most = 0;
+  for (const BoardNode& node : nodes_) most = std::max(most, node.load());
+  return most;
 }
 
 double RebalanceBoard::locality(std::size_t guest, std::size_t node) const {

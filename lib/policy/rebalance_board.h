@@ -27,7 +27,7 @@ struct BoardGuest {
   double wanted = 0;               // processors
   double entitled = 0;             // processors
   double owed = 0;                 // CPU seconds
-  double threads = 1;              // at least one
+  double parts = 1;                // in the division of its node's processors: its threads, or what they weigh
   double holds = 0;                // bytes: what it has or may not be without
   double reservation = 0;          // bytes
   std::size_t most_remote_on = 0;  // the node, not its home, that has most of its memory; in the snapshot
@@ -67,6 +67,11 @@ class RebalanceBoard {
   double scale() const noexcept { return scale_; }
   // Between the most and the least loaded node.
   double imbalance() const;
+  // Whether guests of a node get less by that part than they are entitled to, or those of another as much more, where
+  // all guests of a node share its processors by their entitlement.
+  bool unfair(double part) const;
+  // Of the most loaded node.
+  double most_load() const;
   // Part of the guest's memory that is on the node, not its home: 0..1. And a bound of it, told faster.
   double locality(std::size_t guest, std::size_t node) const;
   double locality_at_most(std::size_t guest, std::size_t node) const {

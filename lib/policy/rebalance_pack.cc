@@ -13,6 +13,16 @@ bool allowed(const RebalanceBoard& board, std::size_t guest, std::size_t node) {
   return affinity.empty() || std::find(affinity.begin(), affinity.end(), board.of(board.nodes()[node]).id) != affinity.end();
 }
 
+void measure(const RebalanceBoard& board, const std::vector<double>& entitled, Packing& packing) {
+  double least = 0;
+  for (std::size_t n = 0; n < entitled.size(); ++n) {
+    const double load = entitled[n] / board.nodes()[n].processors;
+    packing.most = n == 0 ? load : std::max(packing.most, load);
+    least = n == 0 ? load : std::min(least, load);
+  }
+  packing.imbalance = (packing.most - least) / board.scale();
+}
+
 // A guest stays at home where no node is better by more than `as_good`.
 std::optional<Packing> pack_with(const RebalanceBoard& board, double as_good) {
   const auto& nodes = board.nodes();
@@ -41,24 +51,49 @@ std::optional<Packing> pack_with(const RebalanceBoard& board, double as_good) {
     packing.node[g] = best;
     entitled[best] += claim;
   }
-  double least = 0;
-  for (std::size_t n = 0; n < nodes.size(); ++n) {
-    const double load = entitled[n] / nodes[n].processors;
-    packing.most = n == 0 ? load : std::max(packing.most, load);
-    least = n == 0 ? load : std::min(least, load);
-  }
-  packing.imbalance = (packing.most - least) / board.scale();
+  measure(board, entitled, packing);
+  return packing;
+}
+
+// Guests go where the layout says, as far as they still may, and all others stay.
+std::optional<Packing> follow(const RebalanceBoard& board, const std::map<std::uint64_t, int>& layout) {
+  if (layout.empty()) return std::nullopt;
+  const auto& nodes = board.nodes();
+  Packing packing;
+  packing.node.resize(board.guests().size());
+  for (std::size_t g = 0; g < packing.node.size(); ++g) packing.node[g] = board.guests()[g].node.value_or(0);
+  std::vector<double> entitled(nodes.size());
+  for (std::size_t n = 0; n < nodes.size(); ++n) entitled[n] = nodes[n].entitled;
+  for (const auto& node : nodes)
+    for (const auto g : node.candidates) {
+      const auto found = layout.find(board.of(board.guests()[g]).id);
+      if (found == layout.end()) continue;
+      const auto to = std::find_if(nodes.begin(), nodes.end(),
+                                   [&](const BoardNode& n) { return board.of(n).id == found->second; });
+      if (to == nodes.end()) continue;
+      const auto n = static_cast<std::size_t>(to - nodes.begin());
+      if (n == packing.node[g] || board.returns(g, n) || !board.fits(g, n)) continue;
+      entitled[packing.node[g]] -= board.guests()[g].entitled;
+      entitled[n] += board.guests()[g].entitled;
+      packing.node[g] = n;
+    }
+  measure(board, entitled, packing);
   return packing;
 }
 
 }  // namespace
 
-std::optional<Packing> pack(const RebalanceBoard& board, const RebalanceOptions& options) {
+std::optional<Packing> pack(const RebalanceBoard& board, const RebalanceOptions& options,
+                            const std::map<std::uint64_t, int>& layout) {
+  const double worth = options.improvement * board.scale();
   // Homes are preferred as far as that does no harm.
-  auto packing = pack_with(board, options.improvement / 2 * board.scale());
-  if (!packing || packing->imbalance <= options.imbalance) return packing;
+  auto best = pack_with(board, worth / 2);
+  if (!best) return best;
   auto other = pack_with(board, 0);
-  return other->imbalance < packing->imbalance ? other : packing;
+  if (other->most < best->most - worth) best = std::move(other);
+  other = follow(board, layout);
+  if (other && other->most <= best->most + worth) best = std::move(other);
+  return best;
 }
 
 std::vector<PackingMove> steps_towards(const Packing& packing, RebalanceBoard board, std::size_t most, double full) {

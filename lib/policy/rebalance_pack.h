@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -18,8 +20,10 @@ struct Packing {
   double most = 0;  // load of the most loaded node
 };
 
+// The best of several ways, and of what of the layout of an earlier plan (guests by id, and nodes) is possible still.
 // None where there are too many guests for it to be worth its time.
-std::optional<Packing> pack(const RebalanceBoard& board, const RebalanceOptions& options);
+std::optional<Packing> pack(const RebalanceBoard& board, const RebalanceOptions& options,
+                            const std::map<std::uint64_t, int>& layout);
 
 // At most `most` moves towards it, to be made together: after the last of them no node is filled above `full` that was
 // not before.

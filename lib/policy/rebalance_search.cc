@@ -61,8 +61,10 @@ bool RebalanceSearch::fills_too_much(Pair pair, double carried) const {
   return filled > (from.entitled - carried) / from.processors + 1e-9 || to.most_owed > kSlightlyOwed;
 }
 
-// Whether the guest that comes back had what it is entitled to, and then has not.
-bool RebalanceSearch::leaves_short(Pair pair, double carried) const {
+// Whether the guest that comes back had what it is entitled to, and then has not. With weights that is no matter for
+// one that has had more before.
+bool RebalanceSearch::leaves_short(Pair pair, std::size_t partner, double carried) const {
+  if (options_.weighted && board_.guests()[partner].owed <= kSlightlyOwed) return false;
   const BoardNode& from = board_.nodes()[pair.from];
   return board_.nodes()[pair.to].load() <= full() && (from.entitled - carried) / from.processors > full();
 }
@@ -188,7 +190,7 @@ std::optional<BoardMove> RebalanceSearch::best_swap(Pair pair) {
       const double gained = gain(pair, carried);
       const double local = (board_.locality(guest, pair.to) + board_.locality(partner, pair.from)) / 2;
       const double score = gained * (1 + options_.locality_weight * local);
-      if (score <= best_score || fills_too_much(pair, carried) || leaves_short(pair, carried) ||
+      if (score <= best_score || fills_too_much(pair, carried) || leaves_short(pair, partner, carried) ||
           board_.returns(partner, pair.from) || !board_.fits(partner, pair.from))
         continue;
       best = BoardMove{guest, pair.to, partner, gained};

@@ -29,6 +29,8 @@ class RebalanceSearch {
   // The move that gives most CPU time to guests that are owed it, from guests that had more than their part: the sum
   // over guests of what they are owed times the processors they gain. None while no node is overloaded.
   std::optional<BoardMove> find_fair_move();
+  // The same of two guests that change places, where threads have weights.
+  std::optional<BoardMove> find_fair_swap();
 
   // All guests of a node that is loaded this much have what they are entitled to, but for half the imbalance allowed.
   double full() const noexcept { return 1 + options_.imbalance / 2; }
@@ -46,12 +48,13 @@ class RebalanceSearch {
   std::optional<BoardMove> for_pairs(std::vector<std::uint64_t>& failed, Find&& find);
   std::optional<BoardMove> best_move(Pair pair);
   std::optional<BoardMove> best_swap(Pair pair);
+  std::vector<std::size_t> paying_nodes(const std::vector<double>& owed) const;
   bool unbalanced(Pair pair) const;
   double gain(Pair pair, double carried) const;
   double ideal(Pair pair) const;
   bool better(double score, std::size_t guest, double than_score, std::size_t than) const;
   bool fills_too_much(Pair pair, double carried) const;
-  bool leaves_short(Pair pair, double carried) const;
+  bool leaves_short(Pair pair, std::size_t partner, double carried) const;
   Bounds bounds(Pair pair) const;
   bool look(std::size_t guests);
 

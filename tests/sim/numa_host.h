@@ -1,7 +1,8 @@
 // NumaHost: a simulated host of NUMA nodes and guests, on which rebalancing runs for hours of virtual time.
 //
 // A node's processors are divided among its guests' threads as the kernel's scheduler does: every thread that wants
-// time gets the same, and what one does not use goes to the others; shares are not known to it. What a guest waits for
+// time gets the same for its weight, and what one does not use goes to the others; shares are not known to it. With
+// RebalanceOptions::weighted the threads have the nice values of policy/thread_weights.h, otherwise all the same. What a guest waits for
 // counts as wanted. A guest that moved is followed by its memory at the rate of policy/migration_rate.h. Thread-safety:
 // one thread.
 #pragma once
@@ -16,6 +17,7 @@
 
 #include "policy/migration_rate.h"
 #include "policy/rebalance.h"
+#include "policy/thread_weights.h"
 #include "vmm/units.h"
 
 namespace vmm::sim {
@@ -30,6 +32,8 @@ struct SimGuest {
   std::uint64_t memory = 256 * MiB;
 
   // Kept by the host.
+  int nice = 0;         // of its threads
+  double behind = 0;    // as policy/thread_weights.h tells
   double used = 0;      // processors, in the last period
   double received = 0;  // CPU seconds since reset_totals
   double entitled = 0;  // as the plans told
@@ -80,6 +84,7 @@ class NumaHost {
       guests[i].entitled += plan_.entitlements[i] * seconds();
     }
     for (const auto& move : plan_.moves) make(move);
+    if (options.weighted) weigh();
     return plan_;
   }
 
@@ -108,16 +113,31 @@ class NumaHost {
     for (SimGuest& guest : guests) guest.received += guest.used * seconds();
   }
 
-  // Rounds: everybody gets an equal part for each thread, until all have what they want or nothing is left.
+  void weigh() {
+    std::vector<std::vector<std::size_t>> homed(snapshot_.nodes.size());
+    for (std::size_t i = 0; i < guests.size(); ++i) homed[static_cast<std::size_t>(guests[i].home)].push_back(i);
+    for (std::size_t n = 0; n < homed.size(); ++n) {
+      std::vector<policy::WeighedGuest> weighed;
+      for (const auto i : homed[n]) weighed.push_back({guests[i].demand, plan_.entitlements[i], guests[i].used, plan_.owed[i], guests[i].behind});
+      const auto weights = policy::plan_thread_weights(weighed, snapshot_.nodes[n].processors, seconds());
+      for (std::size_t k = 0; k < weights.size(); ++k) {
+        guests[homed[n][k]].nice = weights[k].nice;
+        guests[homed[n][k]].behind = weights[k].behind;
+      }
+    }
+  }
+
+  // Rounds: everybody gets an equal part for each thread, by weight, until all have what they want or nothing is left.
   static void divide(double left, std::vector<SimGuest*>& waiting) {
     for (SimGuest* guest : waiting) guest->used = 0;
     while (left > 1e-9 && !waiting.empty()) {
-      double threads = 0;
-      for (const SimGuest* guest : waiting) threads += guest->threads;
-      const double each = left / threads;
+      const auto weight = [](const SimGuest* guest) { return guest->threads * policy::weight_of_nice(guest->nice); };
+      double weights = 0;
+      for (const SimGuest* guest : waiting) weights += weight(guest);
+      const double each = left / weights;
       std::vector<SimGuest*> still;
       for (SimGuest* guest : waiting) {
-        const double given = std::min(each * guest->threads, guest->demand - guest->used);
+        const double given = std::min(each * weight(guest), guest->demand - guest->used);
         guest->used += given;
         left -= given;
         if (guest->demand - guest->used > 1e-9) still.push_back(guest);
@@ -163,6 +183,7 @@ class NumaHost {
       EXPECT_GE(now - *g.last_move, options.cool_down) << move.reason;
     }
     guest.home = g.home = move.to;
+    guest.behind = 0;
     g.came_from = move.from;
     g.last_move = now;
     ++guest.moves;

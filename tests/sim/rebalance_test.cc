@@ -108,15 +108,15 @@ TEST(RebalanceSim, SettlesInFivePeriodsAndStays) {
   }
 }
 
-// With few guests of unequal size for a node, moves and swaps one after the other do not do. Not for every host a good
-// placement is found in time: what is the best is a hard question.
+// With few guests of unequal size for a node, moves and swaps one after the other do not do. What is the best is a hard
+// question: one host in a hundred may take longer.
 TEST(RebalanceSim, FewLargeGuestsComeNearTheBest) {
   const auto seed = test::seed();
   SCOPED_TRACE(test::seed_note(seed));
   base::Random random(seed);
   int hosts = 0, near = 0;
-  for (const std::size_t nodes : {2U, 4U, 8U, 16U})
-    for (const std::size_t each : {3U, 4U, 5U})
+  for (const std::size_t nodes : {2U, 4U, 8U, 16U, 32U, 64U})
+    for (const std::size_t each : {2U, 3U, 4U, 5U})
       for (int round = 0; round < 12; ++round) {
         NumaHost host = random_host(random, nodes, each, 0.7, true);
         double best = 0, most = 0, possible = 0;
@@ -126,16 +126,15 @@ TEST(RebalanceSim, FewLargeGuestsComeNearTheBest) {
           if (i == 0) possible = greedy_imbalance(plan, 16);
           most = *std::max_element(plan.loads.begin(), plan.loads.end());
         }
-        if (possible > 0.10) continue;
         ++hosts;
         near += most <= 1.10 * best ? 1 : 0;
+        if (possible > 0.10 || nodes > 16) continue;
         for (int i = 0; i < kHour; ++i) host.step();
         const auto settled = host.moves;
         for (int i = 0; i < 60; ++i) host.step();
         EXPECT_EQ(host.moves, settled) << nodes << " nodes of " << each << " guests: it rests in the end";
       }
-  ASSERT_GT(hosts, 60);
-  EXPECT_GE(near, hosts * 9 / 10) << "of " << hosts;
+  EXPECT_GE(near, hosts - hosts / 100) << "of " << hosts;
 }
 
 // All guests on one node, few enough that five periods' moves suffice.
@@ -178,19 +177,47 @@ TEST(RebalanceSim, FollowsChangingLoadsForHours) {
   }
 }
 
+// Moves that any plan needs until no node is loaded above `most`: of each, the largest guests first.
+std::size_t least_moves(const std::vector<int>& homes, const policy::RebalancePlan& plan, unsigned processors,
+                        double most) {
+  std::vector<std::vector<double>> entitled(plan.loads.size());
+  for (std::size_t g = 0; g < homes.size(); ++g)
+    entitled[static_cast<std::size_t>(homes[g])].push_back(plan.entitlements[g]);
+  std::size_t moves = 0;
+  for (std::size_t n = 0; n < entitled.size(); ++n) {
+    std::sort(entitled[n].rbegin(), entitled[n].rend());
+    double load = plan.loads[n];
+    for (auto e = entitled[n].begin(); load > most && e != entitled[n].end(); ++e, ++moves) load -= *e / processors;
+  }
+  return moves;
+}
+
+// With as many moves a period as there are nodes, five periods do, or, where more moves are needed than five periods
+// have, as many as have them.
 TEST(RebalanceSim, TenThousandGuests) {
   const auto seed = test::seed();
   SCOPED_TRACE(test::seed_note(seed));
   base::Random random(seed);
-  NumaHost host = random_host(random, 64, 156, 0.7, true);
-  for (SimGuest& guest : host.guests)
-    if (guest.home < 8) guest.demand = 0;  // eight nodes went idle
-  double imbalance = 0;
-  for (int i = 0; i < 15; ++i) imbalance = host.step().imbalance_after;
-  EXPECT_LE(imbalance, 0.10);
-  const std::size_t moves = host.moves;
-  for (int i = 0; i < 60; ++i) host.step();
-  EXPECT_EQ(host.moves, moves);
+  constexpr std::size_t kNodes = 64;
+  for (const int idle : {0, 4, 8, 16}) {
+    NumaHost host = random_host(random, kNodes, 156, 0.7, true);
+    std::vector<int> homes;
+    for (SimGuest& guest : host.guests) {
+      homes.push_back(guest.home);
+      if (guest.home < idle) guest.demand = 0;
+    }
+    const auto first = host.step();
+    const double near = 1.10 * greedy_most(first, 16);
+    const std::size_t needed = least_moves(homes, first, 16, near);
+    const std::size_t periods = std::max<std::size_t>(5, (needed + kNodes - 1) / kNodes);
+    for (std::size_t i = 1; i < periods; ++i) host.step();
+    const auto& loads = host.step().loads;
+    EXPECT_LE(*std::max_element(loads.begin(), loads.end()), near) << idle << " idle nodes, " << needed << " moves";
+    for (int i = 0; i < 30; ++i) host.step();
+    const std::size_t moves = host.moves;
+    for (int i = 0; i < 60; ++i) EXPECT_LE(host.step().imbalance_after, 0.10);
+    EXPECT_EQ(host.moves, moves);
+  }
 }
 
 struct FairnessCase {
@@ -200,7 +227,20 @@ struct FairnessCase {
   std::vector<std::uint64_t> shares;  // of each guest
   unsigned threads;                   // of each, all busy
   bool turns;                         // no static placement is within 10 %
+  bool weighted = false;              // shares within a node: threads have weights
 };
+
+// Within the periods between moves for fairness there is one of them, or one exchange.
+void expect_rest(NumaHost& host, int periods, const std::string& what) {
+  std::deque<std::size_t> recent;
+  for (int i = 0; i < periods; ++i) {
+    const auto& moves = host.step().moves;
+    const bool exchange = moves.size() == 2 && moves[0].swapped_with == moves[1].guest;
+    recent.push_back(exchange ? 1 : moves.size());
+    if (recent.size() > host.options.fairness_interval) recent.pop_front();
+    EXPECT_LE(std::accumulate(recent.begin(), recent.end(), std::size_t{0}), 1U) << what << ", period " << i;
+  }
+}
 
 // Hours of guests that want more than there is. All start on node 0.
 TEST(RebalanceSim, CpuTimeFollowsEntitlement) {
@@ -218,9 +258,20 @@ TEST(RebalanceSim, CpuTimeFollowsEntitlement) {
       {"4:3:3, one alone 60 % of the time", 2, 1, {4, 3, 3}, 1, true},
       {"7:7:6", 2, 1, {7, 7, 6}, 1, true},
       {"96 on 64 x 1", 64, 1, std::vector<std::uint64_t>(96, 1), 1, true},
+      {"weighted 3 on 2 x 1", 2, 1, {1, 1, 1}, 1, true, true},
+      {"weighted 3 of two threads on 2 x 2", 2, 2, {1, 1, 1}, 2, true, true},
+      {"weighted 4:3:3", 2, 1, {4, 3, 3}, 1, true, true},
+      {"weighted 23 on 2 x 11", 2, 11, std::vector<std::uint64_t>(23, 1), 1, false, true},
+      {"weighted 2:2:1:1", 2, 1, {2, 2, 1, 1}, 1, false, true},
+      {"weighted 4:2:1:1", 2, 1, {4, 2, 1, 1}, 1, false, true},
+      {"weighted 8:3:1:1:1", 2, 1, {8, 3, 1, 1, 1}, 1, false, true},
+      {"weighted 7:7:4:2, two change places", 2, 1, {7, 7, 4, 2}, 1, true, true},
+      {"weighted 500:200:50:50:10:10:10:10 on 1 x 1", 1, 1, {500, 200, 50, 50, 10, 10, 10, 10}, 1, false, true},
+      {"weighted 9:3:1 of four threads on 1 x 4", 1, 4, {9, 3, 1}, 4, false, true},
   };
   for (const FairnessCase& c : cases) {
     NumaHost host(c.nodes, c.processors);
+    host.options.weighted = c.weighted;
     for (const std::uint64_t shares : c.shares) {
       SimGuest guest;
       guest.shares = shares;
@@ -231,18 +282,49 @@ TEST(RebalanceSim, CpuTimeFollowsEntitlement) {
     for (int i = 0; i < kHour; ++i) host.step();
     host.reset_totals();
     const std::size_t moves = host.moves;
-    std::deque<std::size_t> recent;  // moves of the last periods
-    for (int i = 0; i < 3 * kHour; ++i) {
-      recent.push_back(host.step().moves.size());
-      if (recent.size() > host.options.fairness_interval) recent.pop_front();
-      std::size_t sum = 0;
-      for (const std::size_t n : recent) sum += n;
-      EXPECT_LE(sum, 1U) << c.name << ", period " << i;
-    }
+    expect_rest(host, 3 * kHour, c.name);
     EXPECT_EQ(host.moves > moves, c.turns) << c.name;
     for (std::size_t g = 0; g < host.guests.size(); ++g)
       EXPECT_NEAR(host.guests[g].received / host.guests[g].entitled, 1, 0.05) << c.name << ", guest " << g;
   }
+}
+
+// Any shares and any numbers of threads. On small nodes with few guests the turns may be too few: one host in twenty
+// may be off by more than 5 %, and nobody gets less than nine tenths of its own.
+TEST(RebalanceSim, WithWeightsCpuTimeFollowsAnyShares) {
+  const auto seed = test::seed();
+  SCOPED_TRACE(test::seed_note(seed));
+  base::Random random(seed);
+  constexpr int kHosts = 100;
+  int exact = 0;
+  for (int round = 0; round < kHosts; ++round) {
+    const std::size_t nodes = 1 + random.below(4);
+    const unsigned processors = 1 + static_cast<unsigned>(random.below(4));
+    NumaHost host(nodes, processors);
+    host.options.weighted = true;
+    const std::size_t places = nodes * processors;
+    const std::size_t guests = places + 1 + random.below(3 * places);
+    for (std::size_t g = 0; g < guests; ++g) {
+      SimGuest guest;
+      guest.shares = 1 + random.below(8);
+      guest.threads = 1 + static_cast<unsigned>(random.below(processors));
+      guest.demand = guest.threads;
+      host.add(guest);
+    }
+    const std::string what = std::to_string(guests) + " guests on " + std::to_string(nodes) + " x " +
+                             std::to_string(processors);
+    for (int i = 0; i < kHour; ++i) host.step();
+    host.reset_totals();
+    for (int i = 0; i < 3 * kHour; ++i) host.step();
+    double least = 1, most = 1;
+    for (const SimGuest& guest : host.guests) {
+      least = std::min(least, guest.received / guest.entitled);
+      most = std::max(most, guest.received / guest.entitled);
+    }
+    EXPECT_GE(least, 0.90) << what;
+    exact += least >= 0.95 && most <= 1.05 ? 1 : 0;
+  }
+  EXPECT_GE(exact, kHosts - kHosts / 20);
 }
 
 // Who does not ask for its part does not take part: its rest is the others', by shares.
