@@ -94,7 +94,7 @@ struct HostOptions {
   // Time between two looks of the home-node scheduler (ESX, 2 s).
   std::chrono::milliseconds rebalance_period = std::chrono::seconds(2);
   // The scheduler gives guests other homes when load changes; false: only Guest::rehome() does. The load of a node is
-  // that of the threads attached to the guests homed there. On a machine of one node nothing of this does anything.
+  // that of the threads attached to the guests homed there. On a machine of one node it does nothing.
   bool rebalance = true;
   // Difference of load, relative to the mean, needed before a guest is moved (ESX, 10 %). 0-1.
   double rebalance_imbalance = 0.10;
@@ -111,6 +111,11 @@ struct HostOptions {
   std::chrono::milliseconds rebalance_cool_down = std::chrono::seconds(30);
   // Most guests that are moved in a period; a swap counts as two. 0: none.
   std::uint32_t rebalance_max_moves = 4;
+  // Processors of a node are divided among the guests homed there by their shares, not equally among threads: bound
+  // threads get nice values from 0 to 19 above their own, looked at every rebalance_period, so shares of one in seventy
+  // at the least; other programs' threads go before those. Without it shares of processors act only by which guests sit
+  // together. Takes CAP_SYS_NICE, or a RLIMIT_NICE that lets a thread have its own nice value back.
+  bool cpu_weights = false;
   // Most MB/s (10^6 bytes) at which memory follows guests to their new homes, all guests together; 0: no bound but the
   // managed rate: slow at first, faster while a guest stays.
   double migration_rate_max = 0;

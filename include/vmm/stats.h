@@ -81,6 +81,7 @@ struct GuestStats {
   // the kernel. They are tried again, at growing intervals.
   std::uint64_t migration_pinned = 0, migration_no_memory = 0, migration_refused = 0;
   std::uint64_t migration_rate = 0;  // bytes a second, that remote memory is moved at now
+  int thread_nice = 0;               // nice value of its bound threads above their own (HostOptions::cpu_weights)
   unsigned attached_threads = 0;
   std::uint64_t attached_cpu_ns = 0;  // CPU time used by the threads now attached, since they attached
   bool managed = false;               // registered with userfaultfd

@@ -252,6 +252,16 @@ unsigned GuestCore::bind_seats() noexcept {
   return failed;
 }
 
+void GuestCore::weigh_seats(int nice) noexcept {
+  bool all = true;
+  {
+    base::MutexLock lock(seats_mutex_);
+    for (const auto& weak : seats_)
+      if (const auto seat = weak.lock()) all = seat->weigh(nice) && all;
+  }
+  if (all) home.nice.store(nice, std::memory_order_relaxed);
+}
+
 host::CpuDemand GuestCore::cpu_demand(base::Nanos elapsed) {
   host::CpuDemand demand;
   const auto ns = static_cast<double>(std::max<base::Nanos::rep>(elapsed.count(), 1));
@@ -361,6 +371,7 @@ Result<GuestStats> GuestCore::stats() {
   s.swap_in_latency = m.swap_in_latency.summary();
   s.fault_latency = base::Histogram::merged({&m.fill_latency, &m.rescue_latency, &m.swap_in_latency});
   s.home_node = node().node.id;
+  s.thread_nice = home.nice.load(std::memory_order_relaxed);
   s.migrations = home.moves.load(std::memory_order_relaxed);
   s.local = static_cast<std::uint64_t>(static_cast<double>(s.resident) * home.local.load(std::memory_order_relaxed));
   s.remote = s.resident - std::min(s.resident, s.local);

@@ -27,11 +27,13 @@ struct HomeRecord {
   std::atomic<bool> homed_back{false};                 // the last move was to where it had come from
   std::atomic<std::uint64_t> moves{0};
   std::atomic<bool> changing{false};                   // who changes the home says what is moved
+  std::atomic<int> nice{0};                            // of its threads, above what they came with
   std::atomic<double> local{1};                        // part of its memory that is on its home, as last counted
 
   // Bytes per node, as the host's topology lists them, scaled up from a sample; empty: not known.
   std::vector<std::uint64_t> by_node;
   double owed = 0;                // processor time, as the last plan says
+  double behind = 0;              // the same within its node (policy/thread_weights.h)
   std::uint64_t moves_seen = 0;   // at the last look
   base::Nanos next_pass{};        // of migration
   unsigned fruitless_passes = 0;  // in a row

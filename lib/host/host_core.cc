@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "host/options_check.h"
 #include "os/memory_limit.h"
+#include "os/nice.h"
 #include "os/random_bytes.h"
 #include "os/swap_directory.h"
 #include "policy/watch.h"
@@ -57,6 +58,13 @@ Result<std::shared_ptr<HostCore>> HostCore::create(const HostOptions& given, con
                                    [](const topology::Node& node) { return !node.memory_only; });
   const auto buffers = static_cast<std::uint64_t>(homes) * host::NodeRuntime::overhead_pages() * kPageSize;
   if (auto r = host::check_host_options(options, budget, buffers, capabilities); !r) return tl::unexpected(r.error());
+  if (options.cpu_weights) {
+    const auto possible = os::can_lower_nice();
+    if (!possible) return tl::unexpected(possible.error());
+    if (!*possible)
+      return base::fail_errno(EPERM, "HostOptions::cpu_weights = true: threads would not get their nice values back",
+                              "give the process CAP_SYS_NICE or a higher RLIMIT_NICE, or leave cpu_weights false");
+  }
   const bool full = capabilities.level == CapabilityLevel::full;
   const bool can_move = full || (capabilities.level == CapabilityLevel::user_mode && capabilities.has("uffdio_move") &&
                                  capabilities.has("wp_async") && capabilities.has("pagemap_scan"));

@@ -161,6 +161,8 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   void check_stall(Stall& stall, const region::FaultProgress& p, const std::string& thread, base::Nanos now);
   void return_to_native(base::Nanos now);
   void look_at_homes(base::Nanos now);
+  void weigh(const std::vector<GuestCore*>& guests, const policy::RebalanceSnapshot& snapshot,
+             const policy::RebalancePlan& plan);
   void count_nodes(GuestCore& guest, const std::vector<int>& ids, std::uint32_t sample);
   policy::RebalanceGuest claim_of(GuestCore& guest, const std::vector<int>& ids, base::Nanos elapsed,
                                   base::Nanos now);

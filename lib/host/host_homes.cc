@@ -12,6 +12,7 @@
 #include "migrate/node_census.h"
 #include "os/node_info.h"
 #include "policy/migration_rate.h"
+#include "policy/thread_weights.h"
 
 namespace vmm {
 namespace {
@@ -46,6 +47,7 @@ policy::RebalanceOptions rebalance_options(const HostOptions& o, double min_free
   r.return_guard = 2 * r.cool_down;
   r.max_moves = o.rebalance_max_moves;
   r.min_free = min_free;
+  r.weighted = o.cpu_weights;
   return r;
 }
 
@@ -69,7 +71,7 @@ host::NodeRuntime* HostCore::runtime_of(int node) noexcept {
 
 // The scheduler's look at nodes and guests: counts, decides, and says how fast memory follows.
 void HostCore::look_at_homes(base::Nanos now) {
-  if (nodes_.size() < 2) return;
+  if (nodes_.size() < 2 && !options_.cpu_weights) return;
   const auto options = arbiter_.options();
   policy::RebalanceSnapshot s;
   s.now = now;
@@ -103,6 +105,7 @@ void HostCore::look_at_homes(base::Nanos now) {
   for (std::size_t i = 0; i < nodes_.size(); ++i) nodes_[i]->load.store(plan.loads[i], std::memory_order_relaxed);
   for (std::size_t i = 0; i < there.size(); ++i) there[i]->home.owed = plan.owed[i];
   follow(there, options, now);
+  if (options.cpu_weights) weigh(there, s, plan);
   passes.clear();
   for (std::size_t i = 0; i < plan.moves.size();) {
     host::MoveQueue::Moves together;
@@ -113,6 +116,27 @@ void HostCore::look_at_homes(base::Nanos now) {
     } while (partner && together.size() < 2 && i < plan.moves.size());
     if (options_.scheduler == Scheduler::manual) make_moves(together);
     else moves_.push(std::move(together));
+  }
+}
+
+// Divides the processors of each node among the guests homed there.
+void HostCore::weigh(const std::vector<GuestCore*>& guests, const policy::RebalanceSnapshot& snapshot,
+                     const policy::RebalancePlan& plan) {
+  const auto seconds = std::chrono::duration<double>(snapshot.elapsed).count();
+  for (const auto& node : snapshot.nodes) {
+    std::vector<GuestCore*> homed;
+    std::vector<policy::WeighedGuest> weighed;
+    for (std::size_t i = 0; i < guests.size(); ++i) {
+      const auto& g = snapshot.guests[i];
+      if (g.home != node.id) continue;
+      homed.push_back(guests[i]);
+      weighed.push_back({g.wanted, plan.entitlements[i], g.used, plan.owed[i], guests[i]->home.behind});
+    }
+    const auto weights = policy::plan_thread_weights(weighed, node.processors, seconds);
+    for (std::size_t i = 0; i < homed.size(); ++i) {
+      homed[i]->home.behind = weights[i].behind;
+      homed[i]->weigh_seats(weights[i].nice);
+    }
   }
 }
 
@@ -181,6 +205,7 @@ void HostCore::follow(const std::vector<GuestCore*>& guests, const HostOptions& 
     if (home.changing) continue;
     if (const auto moves = home.moves.load(); moves != home.moves_seen) {
       home.moves_seen = moves;
+      home.behind = 0;
       home.next_pass = {};
       home.fruitless_passes = 0;
       home.pass_told = false;

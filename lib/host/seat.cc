@@ -11,6 +11,8 @@
 #include "host/guest_core.h"
 #include "host/host_core.h"
 #include "os/affinity.h"
+#include "os/nice.h"
+#include "policy/thread_weights.h"
 
 namespace vmm {
 
@@ -42,6 +44,7 @@ void Seat::Impl::release() noexcept {
     if (!thread->seated) return;
     thread->seated = false;
     if (thread->alive && changed) static_cast<void>(os::set_thread_affinity(tid, own_affinity));
+    if (thread->alive && own_nice && nice != *own_nice) static_cast<void>(os::set_thread_nice(tid, *own_nice));
   }
   guest->leave(this);
 }
@@ -79,6 +82,26 @@ Result<void> Seat::Impl::bind(const topology::Node& node) {
 bool Seat::Impl::try_bind(const topology::Node& node) noexcept {
   try {
     return bind(node).has_value();
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+}
+
+bool Seat::Impl::weigh(int more) noexcept {
+  try {
+    base::MutexLock lock(thread->mutex);
+    if (own_affinity.empty() || !thread->alive || !thread->seated) return true;
+    if (!own_nice) {
+      if (more == 0) return true;
+      const auto now = os::thread_nice(tid);
+      if (!now) return false;
+      own_nice = nice = *now;
+    }
+    const int wanted = std::min(*own_nice + more, policy::kMostNice);
+    if (wanted == nice) return true;
+    if (!os::set_thread_nice(tid, wanted)) return false;
+    nice = wanted;
+    return true;
   } catch (const std::bad_alloc&) {
     return false;
   }

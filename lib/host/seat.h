@@ -39,6 +39,8 @@ struct Seat::Impl {
   // Changed under the thread's mutex.
   std::vector<int> own_affinity;    // that the thread came with; empty: it is measured only
   bool changed = false;             // it has another now
+  std::optional<int> own_nice;      // that the thread had before it was weighed
+  int nice = 0;                     // that it has now, if so
 
   void release() noexcept;
   // Of the node's processors, those that the thread may run on.
@@ -50,6 +52,9 @@ struct Seat::Impl {
   Result<void> bind(const topology::Node& node);
   // As bind(); false: it could not be, or there was no memory.
   bool try_bind(const topology::Node& node) noexcept;
+  // Adds to the nice value that the thread came with. False: the kernel has refused it. Nothing for one that has ended,
+  // or is measured only.
+  bool weigh(int more) noexcept;
   // The scheduler: how long the thread ran and waited to run since the last call, in ns; none of one that has ended.
   struct Times {
     std::uint64_t cpu = 0, wait = 0;

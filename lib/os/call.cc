@@ -52,6 +52,7 @@ const char* to_string(Call call) noexcept {
     case Call::thread_create: return "pthread_create";
     case Call::sched_getaffinity: return "sched_getaffinity";
     case Call::sched_setaffinity: return "sched_setaffinity";
+    case Call::setpriority: return "setpriority";
     case Call::kCount: break;
   }
   return "unknown call";

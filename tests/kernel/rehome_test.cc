@@ -14,6 +14,7 @@
 #include "base/random.h"
 #include "host/host_core.h"
 #include "os/affinity.h"
+#include "os/nice.h"
 #include "support/call_hook.h"
 #include "support/eventually.h"
 #include "support/host_rig.h"
@@ -44,8 +45,8 @@ class Rehoming : public EachWay {
   ~Rehoming() override {
     if (host_) static_cast<void>(host_.on_event({}));
   }
-  void make(void (*adjust)(HostOptions&)) {
-    const auto topology = topology::Topology::synthetic("node:2 core:1 pu:1");
+  void make(void (*adjust)(HostOptions&), const char* nodes = "node:2 core:1 pu:1") {
+    const auto topology = topology::Topology::synthetic(nodes);
     ASSERT_TRUE(topology) << topology.error().message();
     auto o = host_options(directory_.path(), 64 * MiB);
     o.scheduler = Scheduler::manual;
@@ -346,18 +347,34 @@ class Balancing : public Rehoming {
       over_ = true;
       thread_.join();
     }
+    // As the kernel says.
+    int nice() const { return os::thread_nice(tid_).value_or(-100); }
+    // It works on.
+    void leave_seat() {
+      leaves_ = true;
+      EXPECT_TRUE(eventually([&] { return !seated_.load(); }));
+    }
 
    private:
     void run(Guest& guest) {
+      tid_ = os::current_tid();
       auto seat = guest.attach_current_thread();
       EXPECT_TRUE(seat) << seat.error().message();
       seated_ = true;
-      while (!over_) benign_ = benign_ + 1;
+      while (!over_) {
+        benign_ = benign_ + 1;
+        if (!leaves_.exchange(false)) continue;
+        seat->release();
+        seated_ = false;
+      }
     }
-    std::atomic<bool> over_{false}, seated_{false};
+    std::atomic<int> tid_{0};
+    std::atomic<bool> over_{false}, seated_{false}, leaves_{false};
     volatile std::uint64_t benign_ = 0;
     std::thread thread_;
   };
+
+  const int nice_ = os::thread_nice(0).value_or(-100);
 };
 VMM_EACH_WAY(Balancing);
 
@@ -394,6 +411,54 @@ TEST_P(Balancing, BusyGuestsAreSpread) {
   ASSERT_GE(told.size(), 1u);
   EXPECT_EQ(told[0].mechanism, "balance");
   EXPECT_NE(told[0].reason.find("%"), std::string::npos) << "with figures: " << told[0].reason;
+}
+
+// Of two busy guests on one processor, one with four times the shares.
+TEST_P(Balancing, WithCpuWeightsThreadsHaveNiceValuesByShares) {
+  make([](HostOptions& o) { o.cpu_weights = true; }, "node:1 core:1 pu:1");
+  auto large = add("large", kPages, {0}), small = add("small", kPages, {0});
+  ASSERT_TRUE(large.configure({.shares = Shares::custom(4000)}));
+  ASSERT_TRUE(small.configure({.shares = Shares::custom(1000)}));
+  {
+    Busy busy_large(large), busy_small(small);
+    const auto worked = [&] { return large.stats()->attached_cpu_ns + small.stats()->attached_cpu_ns; };
+    const auto look = [&] {
+      const auto before = worked();
+      EXPECT_TRUE(eventually([&] { return worked() > before + 10'000'000; }));
+      tick();
+    };
+    // Of what is behind, up to two steps may be taken away for a while.
+    EXPECT_TRUE(eventually([&] {
+      look();
+      return busy_small.nice() - busy_large.nice() >= 4 && large.stats()->thread_nice == busy_large.nice() - nice_ &&
+             small.stats()->thread_nice == busy_small.nice() - nice_;
+    }));
+    EXPECT_GE(busy_large.nice(), nice_) << "nobody is put before others";
+    ASSERT_TRUE(large.configure({.shares = Shares::custom(1000)}));
+    ASSERT_TRUE(small.configure({.shares = Shares::custom(4000)}));
+    EXPECT_TRUE(eventually([&] {
+      look();
+      return busy_large.nice() - busy_small.nice() >= 4;
+    }));
+    EXPECT_EQ(os::thread_nice(0).value_or(-100), nice_) << "other threads keep theirs";
+    busy_large.leave_seat();
+    EXPECT_EQ(busy_large.nice(), nice_) << "who leaves gets its own back";
+    // There is enough for who is alone.
+    EXPECT_TRUE(eventually([&] {
+      look();
+      return busy_small.nice() == nice_;
+    }));
+  }
+}
+
+TEST_P(Balancing, CpuWeightsThatCouldNotBeTakenBackAreRefused) {
+  hook_.fail(os::Call::setpriority, EACCES);
+  auto o = host_options(directory_.path(), 64 * MiB);
+  o.cpu_weights = true;
+  const auto host = Host::create(o);
+  ASSERT_FALSE(host);
+  EXPECT_NE(host.error().message().find("HostOptions::cpu_weights"), std::string::npos) << host.error().message();
+  EXPECT_NE(host.error().message().find("CAP_SYS_NICE"), std::string::npos) << host.error().message();
 }
 
 }  // namespace
