@@ -23,6 +23,8 @@ void measure_metadata(const Settings& settings, Report& report);
 void measure_budget(const Settings& settings, Report& report);
 // How long planning of rebalancing takes for a large host.
 void measure_rebalance(const Settings& settings, Report& report);
+// What guests get of the processors by their shares.
+void measure_cpu_weights(const Settings& settings, Report& report);
 // The process that measure_budget looks at. Returns its exit status.
 int run_budget_load(int argc, char** argv);
 

@@ -37,6 +37,7 @@ constexpr Comparison kComparisons[] = {
     {"metadata", measure_metadata},
     {"budget", measure_budget},
     {"rebalance", measure_rebalance},
+    {"cpu_weights", measure_cpu_weights},
     {"migration", compare_migration},
     {"numa", measure_numa},
     {"balloon", compare_balloon},
