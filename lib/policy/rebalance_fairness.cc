@@ -133,7 +133,8 @@ std::optional<BoardMove> RebalanceSearch::find_fair_swap() {
           const double to_load = (to.entitled + carried) / to.processors;
           if (from_load <= 0 || std::max(from_load, to_load) > kMostFuller * from.load()) continue;
           const double gained = (due[f] - brought) / from_load + (due[t] + brought) / to_load - now;
-          if (gained <= std::max(best ? best->gain : 0, kLeastGain) || !board_.fits(g, t) || !board_.fits(h, f)) continue;
+          if (gained <= std::max(best ? best->gain : 0, kLeastGain)) continue;
+          if (!board_.fits(g, t) || !board_.fits(h, f)) continue;
           best = BoardMove{g, t, h, gained};
         }
     }

@@ -8,11 +8,6 @@ namespace {
 // Guests of a node, on average, up to which moves and swaps may fail to balance.
 constexpr std::size_t kFew = 8;
 
-bool allowed(const RebalanceBoard& board, std::size_t guest, std::size_t node) {
-  const auto& affinity = board.of(board.guests()[guest]).affinity;
-  return affinity.empty() || std::find(affinity.begin(), affinity.end(), board.of(board.nodes()[node]).id) != affinity.end();
-}
-
 void measure(const RebalanceBoard& board, const std::vector<double>& entitled, Packing& packing) {
   double least = 0;
   for (std::size_t n = 0; n < entitled.size(); ++n) {
@@ -45,7 +40,7 @@ std::optional<Packing> pack_with(const RebalanceBoard& board, double as_good) {
     const auto home = packing.node[g];
     auto best = home;
     for (std::size_t n = 0; n < nodes.size(); ++n) {
-      if (n == home || !allowed(board, g, n) || board.returns(g, n) || !board.fits(g, n)) continue;
+      if (n == home || board.returns(g, n) || !board.fits(g, n)) continue;
       if (with(n) + (best == home ? as_good : 0) < with(best)) best = n;
     }
     packing.node[g] = best;

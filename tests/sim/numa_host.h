@@ -2,9 +2,9 @@
 //
 // A node's processors are divided among its guests' threads as the kernel's scheduler does: every thread that wants
 // time gets the same for its weight, and what one does not use goes to the others; shares are not known to it. With
-// RebalanceOptions::weighted the threads have the nice values of policy/thread_weights.h, otherwise all the same. What a guest waits for
-// counts as wanted. A guest that moved is followed by its memory at the rate of policy/migration_rate.h. Thread-safety:
-// one thread.
+// RebalanceOptions::weighted the threads have the nice values of policy/thread_weights.h, otherwise all the same. What a
+// guest waits for counts as wanted. A guest that moved is followed by its memory at the rate of
+// policy/migration_rate.h. Thread-safety: one thread.
 #pragma once
 
 #include <algorithm>
@@ -118,7 +118,8 @@ class NumaHost {
     for (std::size_t i = 0; i < guests.size(); ++i) homed[static_cast<std::size_t>(guests[i].home)].push_back(i);
     for (std::size_t n = 0; n < homed.size(); ++n) {
       std::vector<policy::WeighedGuest> weighed;
-      for (const auto i : homed[n]) weighed.push_back({guests[i].demand, plan_.entitlements[i], guests[i].used, plan_.owed[i], guests[i].behind});
+      for (const auto i : homed[n])
+        weighed.push_back({guests[i].demand, plan_.entitlements[i], guests[i].used, plan_.owed[i], guests[i].behind});
       const auto weights = policy::plan_thread_weights(weighed, snapshot_.nodes[n].processors, seconds());
       for (std::size_t k = 0; k < weights.size(); ++k) {
         guests[homed[n][k]].nice = weights[k].nice;
