@@ -171,8 +171,15 @@ class Planner {
                 name(*move.back) + ", since no single move helps: ";
         break;
       case RebalanceWhy::fairness:
+        if (move.back) {
+          text += "in exchange for guest " + name(*move.back) +
+                  format(", since guests of nodes loaded %.2f and %.2f get unequal parts: they are owed %.1f and %.1f CPU "
+                         "seconds; ",
+                         load(from), load(to), guest.owed, board_.guests()[*move.back].owed);
+          break;
+        }
         text += format(
-            "in turn, since nothing balances an imbalance of %.0f %%: it is owed %.1f CPU seconds, the others of "
+            "in turn, at an imbalance of %.0f %%: it is owed %.1f CPU seconds, the others of "
             "node %d up to %.1f; ",
             100 * board_.imbalance(), guest.owed, id(from), board_.nodes()[from].most_owed);
         break;

@@ -196,7 +196,7 @@ bool RebalanceBoard::unfair(double part) const {
   for (const BoardGuest& guest : guests_)
     if (guest.node && guest.wanted > guest.entitled * (1 + kNegligible)) of_waiting[*guest.node] += guest.entitled;
   for (std::size_t n = 0; n < nodes_.size(); ++n)
-    if (nodes_[n].processors - nodes_[n].entitled > part * std::max(of_waiting[n], kIdleProcessors)) return true;
+    if (of_waiting[n] > kIdleProcessors && nodes_[n].processors - nodes_[n].entitled > part * of_waiting[n]) return true;
   return false;
 }
 

@@ -107,13 +107,14 @@ std::vector<std::size_t> RebalanceSearch::paying_nodes(const std::vector<double>
 // With weights, all guests of a node get the same part of what they are entitled to: the node's processors by its load.
 std::optional<BoardMove> RebalanceSearch::find_fair_swap() {
   const std::vector<BoardNode>& nodes = board_.nodes();
-  std::vector<double> owed(nodes.size()), due(nodes.size());
+  std::vector<double> owed(nodes.size()), due(nodes.size()), wanted(nodes.size());
   const auto due_to = [&](std::size_t g) { return board_.guests()[g].owed * board_.guests()[g].entitled; };
   for (std::size_t g = 0; g < board_.guests().size(); ++g) {
     const BoardGuest& guest = board_.guests()[g];
     if (!guest.node || guest.entitled < kIdleProcessors) continue;
     owed[*guest.node] += guest.owed;
     due[*guest.node] += due_to(g);
+    wanted[*guest.node] += guest.wanted;
   }
   const auto some = [](const BoardNode& node) { return std::min(node.candidates.size(), kPartners); };
   const auto destinations = paying_nodes(owed);
@@ -124,6 +125,10 @@ std::optional<BoardMove> RebalanceSearch::find_fair_swap() {
     for (const std::size_t t : destinations) {
       const BoardNode& to = nodes[t];
       const double now = due[f] / from.load() + due[t] / to.load();
+      // Of the processors, those that would be used if so much were wanted on the other node instead.
+      const auto used = [&](double carried) {
+        return std::min(from.processors, wanted[f] - carried) + std::min(to.processors, wanted[t] + carried);
+      };
       for (std::size_t i = 0; i < some(from); ++i)
         for (std::size_t k = 0; k < some(to); ++k) {
           const std::size_t g = from.candidates[i], h = to.candidates[k];
@@ -134,6 +139,7 @@ std::optional<BoardMove> RebalanceSearch::find_fair_swap() {
           if (from_load <= 0 || std::max(from_load, to_load) > kMostFuller * from.load()) continue;
           const double gained = (due[f] - brought) / from_load + (due[t] + brought) / to_load - now;
           if (gained <= std::max(best ? best->gain : 0, kLeastGain)) continue;
+          if (used(board_.guests()[g].wanted - board_.guests()[h].wanted) < used(0) - kIdleProcessors) continue;
           if (!board_.fits(g, t) || !board_.fits(h, f)) continue;
           best = BoardMove{g, t, h, gained};
         }
