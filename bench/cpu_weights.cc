@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "comparisons.h"
+#include "os/nice.h"
 #include "policy/cpu_entitlement.h"
 #include "support/hosts.h"
 #include "vmm/vmm.h"
@@ -86,6 +87,10 @@ Worst run(const Settings& settings, bool weighted, const std::vector<std::uint64
 }  // namespace
 
 void measure_cpu_weights(const Settings& settings, Report& report) {
+  if (!os::can_lower_nice(os::thread_nice(0).value_or(0)).value_or(false)) {
+    report.skipped("cpu_weights", "this process may not lower nice values: it takes CAP_SYS_NICE, or a RLIMIT_NICE");
+    return;
+  }
   // More than there are processors, so that all wait.
   std::vector<std::uint64_t> shares = {4000, 2000, 1000, 1000};
   for (auto more = std::thread::hardware_concurrency(); more > 2; --more) shares.push_back(1000);

@@ -29,7 +29,8 @@ class HostCore;
 class VMM_API Host {
  public:
   // Errors: EINVAL naming the option, its value and the remedy; ENOMEM; ENOTDIR, EACCES, EROFS for the
-  // swap directory; Errc::not_supported for a forced option the kernel lacks.
+  // swap directory; Errc::not_supported for a forced option the kernel lacks; EPERM for
+  // cpu_weights; EAGAIN (limits on threads).
   static Result<Host> create(const HostOptions& options);
 
   Host() noexcept;

@@ -112,9 +112,12 @@ struct HostOptions {
   // Most guests that are moved in a period; a swap counts as two. 0: none.
   std::uint32_t rebalance_max_moves = 4;
   // Processors of a node are divided among the guests homed there by their shares, not equally among threads: bound
-  // threads get nice values from 0 to 19 above their own, looked at every rebalance_period, so shares of one in seventy
-  // at the least; other programs' threads go before those. Without it shares of processors act only by which guests sit
-  // together. Takes CAP_SYS_NICE, or a RLIMIT_NICE that lets a thread have its own nice value back.
+  // threads get nice values above their own, by up to 19 steps of a quarter, looked at every rebalance_period; so a part
+  // of one in seventy is the least. They come after other threads of the same control group or session, and threads and
+  // programs that they start begin with what they have then, as always in Linux. A thread has its own value back when
+  // its seat is released; one that somebody else gives it meanwhile is taken for its own. Without this, shares of
+  // processors act only by which guests sit together. Takes CAP_SYS_NICE, or a RLIMIT_NICE that lets threads have their
+  // own values back: EPERM where this one would not; others are left as they are, and told by an event.
   bool cpu_weights = false;
   // Most MB/s (10^6 bytes) at which memory follows guests to their new homes, all guests together; 0: no bound but the
   // managed rate: slow at first, faster while a guest stays.

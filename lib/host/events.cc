@@ -11,6 +11,7 @@ const char* to_string(EventKind kind) noexcept {
     case EventKind::guest_native: return "guest_native";
     case EventKind::guest_rehomed: return "guest_rehomed";
     case EventKind::rehoming_failed: return "rehoming_failed";
+    case EventKind::not_weighed: return "not_weighed";
     case EventKind::guest_migrated: return "guest_migrated";
     case EventKind::reclaimed: return "reclaimed";
     case EventKind::state_changed: return "state_changed";

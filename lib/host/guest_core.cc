@@ -252,14 +252,14 @@ unsigned GuestCore::bind_seats() noexcept {
   return failed;
 }
 
-void GuestCore::weigh_seats(int nice) noexcept {
-  bool all = true;
-  {
-    base::MutexLock lock(seats_mutex_);
-    for (const auto& weak : seats_)
-      if (const auto seat = weak.lock()) all = seat->weigh(nice) && all;
-  }
-  if (all) home.nice.store(nice, std::memory_order_relaxed);
+Result<void> GuestCore::weigh_seats(int nice) {
+  Result<void> result;
+  base::MutexLock lock(seats_mutex_);
+  for (const auto& weak : seats_)
+    if (const auto seat = weak.lock())
+      if (auto r = seat->weigh(nice); !r) result = r;
+  home.nice.store(nice, std::memory_order_relaxed);
+  return result;
 }
 
 host::CpuDemand GuestCore::cpu_demand(base::Nanos elapsed) {

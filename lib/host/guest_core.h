@@ -118,8 +118,9 @@ class GuestCore : public std::enable_shared_from_this<GuestCore> {
   Result<void> seats_fit(const topology::Node& node);
   // Binds the attached threads to the home. Returns how many could not be.
   unsigned bind_seats() noexcept;
-  // Of its threads that are bound, what their nice values are above those that they came with.
-  void weigh_seats(int nice) noexcept;
+  // Of its threads that are bound, what their nice values are above those that they came with. Errors: of the last that
+  // could not be weighed, as Seat::Impl::weigh.
+  Result<void> weigh_seats(int nice);
   // What the attached threads had of the processors, and wanted, since the last call.
   host::CpuDemand cpu_demand(base::Nanos elapsed);
 

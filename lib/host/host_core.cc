@@ -50,6 +50,21 @@ HostCore::HostCore(const HostOptions& options, Capabilities capabilities, const 
       secret_(os::random_u64()), credit_(budget / kPageSize), arbiter_(options_, credit_, *this),
       watch_(std::move(memory), credit_), homes_random_(os::random_u64()) {}
 
+namespace {
+
+// That a thread with the nice value of this one would get it back.
+Result<void> check_nice() {
+  const auto own = os::thread_nice(0);
+  if (!own) return tl::unexpected(own.error());
+  const auto possible = os::can_lower_nice(*own);
+  if (!possible) return tl::unexpected(possible.error());
+  if (*possible) return {};
+  return base::fail_errno(EPERM, "HostOptions::cpu_weights = true: threads would not get their nice values back",
+                          "give the process CAP_SYS_NICE or a higher RLIMIT_NICE, or leave cpu_weights false");
+}
+
+}  // namespace
+
 Result<std::shared_ptr<HostCore>> HostCore::create(const HostOptions& given, const topology::Topology& topology) {
   const auto options = with_defaults(given);
   auto capabilities = probe(options.swap_directory);
@@ -58,13 +73,8 @@ Result<std::shared_ptr<HostCore>> HostCore::create(const HostOptions& given, con
                                    [](const topology::Node& node) { return !node.memory_only; });
   const auto buffers = static_cast<std::uint64_t>(homes) * host::NodeRuntime::overhead_pages() * kPageSize;
   if (auto r = host::check_host_options(options, budget, buffers, capabilities); !r) return tl::unexpected(r.error());
-  if (options.cpu_weights) {
-    const auto possible = os::can_lower_nice();
-    if (!possible) return tl::unexpected(possible.error());
-    if (!*possible)
-      return base::fail_errno(EPERM, "HostOptions::cpu_weights = true: threads would not get their nice values back",
-                              "give the process CAP_SYS_NICE or a higher RLIMIT_NICE, or leave cpu_weights false");
-  }
+  if (options.cpu_weights)
+    if (auto r = check_nice(); !r) return tl::unexpected(r.error());
   const bool full = capabilities.level == CapabilityLevel::full;
   const bool can_move = full || (capabilities.level == CapabilityLevel::user_mode && capabilities.has("uffdio_move") &&
                                  capabilities.has("wp_async") && capabilities.has("pagemap_scan"));

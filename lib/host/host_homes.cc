@@ -91,20 +91,22 @@ void HostCore::look_at_homes(base::Nanos now) {
   for (const auto& guest : all) {
     auto pass = std::make_unique<host::GatePass>(guest->gate());
     if (!*pass) continue;
-    count_nodes(*guest, ids, sample);
+    if (nodes_.size() > 1) count_nodes(*guest, ids, sample);
     s.guests.push_back(claim_of(*guest, ids, s.elapsed, now));
     passes.push_back(std::move(pass));
     there.push_back(guest.get());
   }
   auto limits = rebalance_options(options, arbiter_.min_free());
   // What is still on its way would be decided on once more.
-  if (!options.rebalance || moves_.busy()) limits.max_moves = 0;
+  const bool busy = moves_.busy();
+  if (!options.rebalance || busy) limits.max_moves = 0;
   const auto plan = policy::plan_rebalance(s, limits);
-  rebalance_history_ = plan.history;
+  // A layout that has been begun is gone on with when they are made.
+  if (!busy) rebalance_history_ = plan.history;
   last_homes_look_ = now;
   for (std::size_t i = 0; i < nodes_.size(); ++i) nodes_[i]->load.store(plan.loads[i], std::memory_order_relaxed);
   for (std::size_t i = 0; i < there.size(); ++i) there[i]->home.owed = plan.owed[i];
-  follow(there, options, now);
+  if (nodes_.size() > 1) follow(there, options, now);
   if (options.cpu_weights) weigh(there, s, plan);
   passes.clear();
   for (std::size_t i = 0; i < plan.moves.size();) {
@@ -135,7 +137,8 @@ void HostCore::weigh(const std::vector<GuestCore*>& guests, const policy::Rebala
     const auto weights = policy::plan_thread_weights(weighed, node.processors, seconds);
     for (std::size_t i = 0; i < homed.size(); ++i) {
       homed[i]->home.behind = weights[i].behind;
-      homed[i]->weigh_seats(weights[i].nice);
+      if (auto r = homed[i]->weigh_seats(weights[i].nice); !r)
+        emit(EventKind::not_weighed, homed[i]->name(), 0, "cpu_weights", r.error().message());
     }
   }
 }

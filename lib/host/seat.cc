@@ -1,6 +1,7 @@
 #include "host/seat.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <iterator>
 #include <new>
 #include <string>
@@ -44,7 +45,9 @@ void Seat::Impl::release() noexcept {
     if (!thread->seated) return;
     thread->seated = false;
     if (thread->alive && changed) static_cast<void>(os::set_thread_affinity(tid, own_affinity));
-    if (thread->alive && own_nice && nice != *own_nice) static_cast<void>(os::set_thread_nice(tid, *own_nice));
+    // A value that somebody else has given it stays.
+    if (thread->alive && own_nice && nice != *own_nice && os::thread_nice(tid).value_or(nice + 1) == nice)
+      static_cast<void>(os::set_thread_nice(tid, *own_nice));
   }
   guest->leave(this);
 }
@@ -87,24 +90,29 @@ bool Seat::Impl::try_bind(const topology::Node& node) noexcept {
   }
 }
 
-bool Seat::Impl::weigh(int more) noexcept {
-  try {
-    base::MutexLock lock(thread->mutex);
-    if (own_affinity.empty() || !thread->alive || !thread->seated) return true;
-    if (!own_nice) {
-      if (more == 0) return true;
-      const auto now = os::thread_nice(tid);
-      if (!now) return false;
-      own_nice = nice = *now;
-    }
-    const int wanted = std::min(*own_nice + more, policy::kMostNice);
-    if (wanted == nice) return true;
-    if (!os::set_thread_nice(tid, wanted)) return false;
-    nice = wanted;
-    return true;
-  } catch (const std::bad_alloc&) {
-    return false;
+Result<void> Seat::Impl::weigh(int more) {
+  base::MutexLock lock(thread->mutex);
+  if (own_affinity.empty() || unweighable || !thread->alive || !thread->seated || (!own_nice && more == 0)) return {};
+  const auto refuse = [&](Result<void> why) {
+    unweighable = true;
+    return why;
+  };
+  const auto now = os::thread_nice(tid);
+  if (!now) return refuse(tl::unexpected(now.error()));
+  if (!own_nice || *now != nice) {
+    const auto possible = os::can_lower_nice(*now);
+    if (!possible) return refuse(tl::unexpected(possible.error()));
+    if (!*possible)
+      return refuse(base::fail_errno(EPERM, "nice value of thread " + std::to_string(tid) + ": it would not get its own, " +
+                                                std::to_string(*now) + ", back",
+                                     "give the process CAP_SYS_NICE or a higher RLIMIT_NICE"));
+    own_nice = nice = *now;
   }
+  const int wanted = std::min(*own_nice + more, policy::kMostNice);
+  if (wanted == nice) return {};
+  if (auto r = os::set_thread_nice(tid, wanted); !r) return refuse(r);
+  nice = wanted;
+  return {};
 }
 
 std::optional<Seat::Impl::Times> Seat::Impl::times_since_look() {

@@ -40,7 +40,8 @@ struct Seat::Impl {
   std::vector<int> own_affinity;    // that the thread came with; empty: it is measured only
   bool changed = false;             // it has another now
   std::optional<int> own_nice;      // that the thread had before it was weighed
-  int nice = 0;                     // that it has now, if so
+  int nice = 0;                     // that it got last, if so
+  bool unweighable = false;         // the kernel has refused to lower it, or would: it is left alone
 
   void release() noexcept;
   // Of the node's processors, those that the thread may run on.
@@ -52,9 +53,10 @@ struct Seat::Impl {
   Result<void> bind(const topology::Node& node);
   // As bind(); false: it could not be, or there was no memory.
   bool try_bind(const topology::Node& node) noexcept;
-  // Adds to the nice value that the thread came with. False: the kernel has refused it. Nothing for one that has ended,
-  // or is measured only.
-  bool weigh(int more) noexcept;
+  // Adds to the nice value that the thread came with, or that somebody else has given it since; never above 19. Nothing
+  // for one that has ended, or is measured only, or whose own value it could not get back. Errors, once a seat: EPERM
+  // (that it could not), errnos of setpriority and Thread::start.
+  Result<void> weigh(int more);
   // The scheduler: how long the thread ran and waited to run since the last call, in ns; none of one that has ended.
   struct Times {
     std::uint64_t cpu = 0, wait = 0;

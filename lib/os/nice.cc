@@ -2,7 +2,6 @@
 
 #include <sys/resource.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <string>
 
@@ -36,14 +35,10 @@ Result<void> set_thread_nice(int tid, int nice) {
   return {};
 }
 
-Result<bool> can_lower_nice() {
+Result<bool> can_lower_nice(int to) {
   bool lowered = false;
   auto thread = Thread::start("vmm-nice", [&] {
-    const auto before = thread_nice(0);
-    if (!before) return;
-    // A thread that has the highest came there from a lower one.
-    const int higher = std::min(*before + 1, kMost);
-    lowered = set_thread_nice(0, higher).has_value() && set_thread_nice(0, std::min(*before, kMost - 1)).has_value();
+    lowered = set_thread_nice(0, kMost).has_value() && set_thread_nice(0, to).has_value();
   });
   if (!thread) return tl::unexpected(thread.error());
   thread->join();

@@ -12,8 +12,8 @@ Result<int> thread_nice(int tid);
 // Errors: ESRCH; EACCES, EPERM (a lower one than before takes CAP_SYS_NICE or RLIMIT_NICE); EINVAL (not -20 to 19).
 Result<void> set_thread_nice(int tid, int nice);
 
-// Whether this process may give a thread back the nice value it had before it got a higher one: tried, on a thread of
-// its own. Errors: as Thread::start.
-Result<bool> can_lower_nice();
+// Whether this process may now give a thread that has the highest nice value this lower one: tried, on a thread of its
+// own. Errors: as Thread::start.
+Result<bool> can_lower_nice(int to);
 
 }  // namespace vmm::os

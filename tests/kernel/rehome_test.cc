@@ -347,6 +347,7 @@ class Balancing : public Rehoming {
       over_ = true;
       thread_.join();
     }
+    int tid() const { return tid_; }
     // As the kernel says.
     int nice() const { return os::thread_nice(tid_).value_or(-100); }
     // It works on.
@@ -415,6 +416,7 @@ TEST_P(Balancing, BusyGuestsAreSpread) {
 
 // Of two busy guests on one processor, one with four times the shares.
 TEST_P(Balancing, WithCpuWeightsThreadsHaveNiceValuesByShares) {
+  if (!os::can_lower_nice(nice_).value_or(false)) GTEST_SKIP() << "this process may not lower nice values";
   make([](HostOptions& o) { o.cpu_weights = true; }, "node:1 core:1 pu:1");
   auto large = add("large", kPages, {0}), small = add("small", kPages, {0});
   ASSERT_TRUE(large.configure({.shares = Shares::custom(4000)}));
@@ -449,6 +451,48 @@ TEST_P(Balancing, WithCpuWeightsThreadsHaveNiceValuesByShares) {
       return busy_small.nice() == nice_;
     }));
   }
+}
+
+// One thread's own value could not be given back: it keeps it, and its owner is told, once.
+TEST_P(Balancing, AThreadThatCannotBeWeighedIsLeftAloneWithAnEvent) {
+  if (!os::can_lower_nice(nice_).value_or(false)) GTEST_SKIP() << "this process may not lower nice values";
+  make([](HostOptions& o) { o.cpu_weights = true; }, "node:1 core:1 pu:1");
+  auto large = add("large", kPages, {0}), small = add("small", kPages, {0});
+  ASSERT_TRUE(large.configure({.shares = Shares::custom(4000)}));
+  Busy busy_large(large), busy_small(small);
+  hook_.fail(os::Call::setpriority, EACCES);
+  const auto worked = [&] { return large.stats()->attached_cpu_ns + small.stats()->attached_cpu_ns; };
+  EXPECT_TRUE(eventually([&] {
+    const auto before = worked();
+    EXPECT_TRUE(eventually([&] { return worked() > before + 10'000'000; }));
+    tick();
+    return !events(EventKind::not_weighed).empty();
+  }));
+  const auto told = events(EventKind::not_weighed);
+  EXPECT_NE(told[0].reason.find("CAP_SYS_NICE"), std::string::npos) << told[0].reason;
+  hook_.fail(os::Call::setpriority, EACCES, 0);
+  const auto refused = told[0].guest;
+  for (int i = 0; i < 10; ++i) tick();
+  EXPECT_EQ((refused == "small" ? busy_small : busy_large).nice(), nice_);
+}
+
+// What the owner gives a thread meanwhile is its own from then on.
+TEST_P(Balancing, ANiceValueThatItsOwnerGivesAThreadStays) {
+  if (!os::can_lower_nice(nice_).value_or(false)) GTEST_SKIP() << "this process may not lower nice values";
+  make([](HostOptions& o) { o.cpu_weights = true; }, "node:1 core:1 pu:1");
+  auto large = add("large", kPages, {0}), small = add("small", kPages, {0});
+  ASSERT_TRUE(large.configure({.shares = Shares::custom(8000)}));
+  Busy busy_large(large), busy_small(small);
+  const auto worked = [&] { return large.stats()->attached_cpu_ns + small.stats()->attached_cpu_ns; };
+  EXPECT_TRUE(eventually([&] {
+    const auto before = worked();
+    EXPECT_TRUE(eventually([&] { return worked() > before + 10'000'000; }));
+    tick();
+    return busy_small.nice() > nice_ + 2;
+  }));
+  ASSERT_TRUE(os::set_thread_nice(busy_small.tid(), nice_ + 1));
+  busy_small.leave_seat();
+  EXPECT_EQ(busy_small.nice(), nice_ + 1);
 }
 
 TEST_P(Balancing, CpuWeightsThatCouldNotBeTakenBackAreRefused) {
