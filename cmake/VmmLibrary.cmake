@@ -4,6 +4,7 @@
 set(VMM_LAYERS base policy os topology region sharing reclaim migrate host)
 set(VMM_NEEDS_os PkgConfig::VMM_URING PkgConfig::VMM_NUMA)
 set(VMM_NEEDS_topology PkgConfig::VMM_HWLOC)
+set(VMM_NEEDS_sharing PkgConfig::VMM_XXHASH)
 set(VMM_NEEDS_reclaim PkgConfig::VMM_XXHASH)
 
 set(vmm_objects "")

@@ -13,6 +13,7 @@ const char* to_string(Call call) noexcept {
     case Call::mmap: return "mmap";
     case Call::munmap: return "munmap";
     case Call::mprotect: return "mprotect";
+    case Call::memfd_create: return "memfd_create";
     case Call::madvise: return "madvise";
     case Call::mbind: return "mbind";
     case Call::move_pages: return "move_pages";

@@ -61,6 +61,16 @@ Result<Mapping> Mapping::anonymous(std::uint64_t bytes) {
   return Mapping(start, bytes, start, bytes);
 }
 
+Result<Mapping> Mapping::shared_file(int fd, std::uint64_t bytes) {
+  void* p = call(Call::mmap, [&] { return ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0); });
+  if (p == MAP_FAILED) return mmap_failed(bytes);
+  auto* start = static_cast<std::byte*>(p);
+  Mapping mapping(start, bytes, start, bytes);
+  if (const int e = keep_from_children(start, bytes))
+    return base::fail_errno(e, "madvise(MADV_DONTFORK) of " + std::to_string(bytes) + " bytes of a file");
+  return mapping;
+}
+
 Result<Mapping> Mapping::guarded(std::uint64_t bytes) {
   const std::uint64_t total = bytes + 3 * kHugePageSize;
   if (total < bytes) {
@@ -99,6 +109,16 @@ int make_inaccessible(void* start, std::uint64_t bytes) noexcept {
 int make_accessible(void* start, std::uint64_t bytes) noexcept {
   return call(Call::mprotect, [&] { return ::mprotect(start, bytes, PROT_READ | PROT_WRITE); }) == 0 ? 0 : errno;
 }
+
+int map_file_private(void* start, std::uint64_t bytes, int fd, std::uint64_t offset) noexcept {
+  void* p = call(Call::mmap, [&] {
+    return ::mmap(start, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd,
+                  static_cast<off_t>(offset));
+  });
+  return p == MAP_FAILED ? errno : 0;
+}
+
+int populate_for_read(void* start, std::uint64_t bytes) noexcept { return advise(start, bytes, MADV_POPULATE_READ); }
 
 int populate_for_write(void* start, std::uint64_t bytes) noexcept { return advise(start, bytes, MADV_POPULATE_WRITE); }
 

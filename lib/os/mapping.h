@@ -1,4 +1,4 @@
-// Mapping: an anonymous private mapping that ends with its owner, and what is done to memory ranges.
+// Mapping: a mapping of memory that ends with its owner, and what is done to memory ranges.
 // Thread-safety: a Mapping belongs to one thread at a time; the free functions may be called from any
 // thread, fault threads included: they return an errno (0 = done) and allocate nothing.
 #pragma once
@@ -23,6 +23,10 @@ class Mapping {
   // As anonymous(), aligned to kHugePageSize, with an inaccessible guard of kHugePageSize on both sides.
   static Result<Mapping> guarded(std::uint64_t bytes);
 
+  // The first bytes of the file, readable and writable; what is written is seen in the file, and by who maps it. A child
+  // of fork() does not get it. Errors: ENOMEM and other errnos of mmap and madvise.
+  static Result<Mapping> shared_file(int fd, std::uint64_t bytes);
+
   std::byte* data() const noexcept { return data_; }
   std::uint64_t size() const noexcept { return size_; }
 
@@ -46,6 +50,11 @@ int drop_pages(void* start, std::uint64_t bytes) noexcept;
 // Nothing can touch the range any more: SIGSEGV.
 int make_inaccessible(void* start, std::uint64_t bytes) noexcept;
 int make_accessible(void* start, std::uint64_t bytes) noexcept;
+// The range shows the file from `offset` on; what is written there is the process's own, page by page. What was there is
+// gone, and with it what was set for it: advice (fork, core dumps, huge pages), policy and registration. Page-aligned.
+int map_file_private(void* start, std::uint64_t bytes, int fd, std::uint64_t offset) noexcept;
+// Makes every page of the range present, to be read (MADV_POPULATE_READ, Linux >= 5.14).
+int populate_for_read(void* start, std::uint64_t bytes) noexcept;
 // Makes every page of the range present and writable (MADV_POPULATE_WRITE, Linux >= 5.14).
 int populate_for_write(void* start, std::uint64_t bytes) noexcept;
 int advise_huge_pages(void* start, std::uint64_t bytes, bool use) noexcept;
