@@ -375,6 +375,18 @@ class Balancing : public Rehoming {
     std::thread thread_;
   };
 
+  // The scheduler's, when the guests' threads have worked for 10 ms more.
+  void look(const std::vector<Guest*>& guests) {
+    const auto worked = [&] {
+      std::uint64_t ns = 0;
+      for (auto* guest : guests) ns += guest->stats()->attached_cpu_ns;
+      return ns;
+    };
+    const auto before = worked();
+    EXPECT_TRUE(eventually([&] { return worked() > before + 10'000'000; }));
+    tick();
+  }
+
   const int nice_ = os::thread_nice(0).value_or(-100);
 };
 VMM_EACH_WAY(Balancing);
@@ -423,15 +435,9 @@ TEST_P(Balancing, WithCpuWeightsThreadsHaveNiceValuesByShares) {
   ASSERT_TRUE(small.configure({.shares = Shares::custom(1000)}));
   {
     Busy busy_large(large), busy_small(small);
-    const auto worked = [&] { return large.stats()->attached_cpu_ns + small.stats()->attached_cpu_ns; };
-    const auto look = [&] {
-      const auto before = worked();
-      EXPECT_TRUE(eventually([&] { return worked() > before + 10'000'000; }));
-      tick();
-    };
     // Of what is behind, up to two steps may be taken away for a while.
     EXPECT_TRUE(eventually([&] {
-      look();
+      look({&large, &small});
       return busy_small.nice() - busy_large.nice() >= 4 && large.stats()->thread_nice == busy_large.nice() - nice_ &&
              small.stats()->thread_nice == busy_small.nice() - nice_;
     }));
@@ -439,7 +445,7 @@ TEST_P(Balancing, WithCpuWeightsThreadsHaveNiceValuesByShares) {
     ASSERT_TRUE(large.configure({.shares = Shares::custom(1000)}));
     ASSERT_TRUE(small.configure({.shares = Shares::custom(4000)}));
     EXPECT_TRUE(eventually([&] {
-      look();
+      look({&large, &small});
       return busy_large.nice() - busy_small.nice() >= 4;
     }));
     EXPECT_EQ(os::thread_nice(0).value_or(-100), nice_) << "other threads keep theirs";
@@ -447,7 +453,7 @@ TEST_P(Balancing, WithCpuWeightsThreadsHaveNiceValuesByShares) {
     EXPECT_EQ(busy_large.nice(), nice_) << "who leaves gets its own back";
     // There is enough for who is alone.
     EXPECT_TRUE(eventually([&] {
-      look();
+      look({&large, &small});
       return busy_small.nice() == nice_;
     }));
   }
@@ -461,11 +467,8 @@ TEST_P(Balancing, AThreadThatCannotBeWeighedIsLeftAloneWithAnEvent) {
   ASSERT_TRUE(large.configure({.shares = Shares::custom(4000)}));
   Busy busy_large(large), busy_small(small);
   hook_.fail(os::Call::setpriority, EACCES);
-  const auto worked = [&] { return large.stats()->attached_cpu_ns + small.stats()->attached_cpu_ns; };
   EXPECT_TRUE(eventually([&] {
-    const auto before = worked();
-    EXPECT_TRUE(eventually([&] { return worked() > before + 10'000'000; }));
-    tick();
+    look({&large, &small});
     return !events(EventKind::not_weighed).empty();
   }));
   const auto told = events(EventKind::not_weighed);
@@ -483,11 +486,8 @@ TEST_P(Balancing, ANiceValueThatItsOwnerGivesAThreadStays) {
   auto large = add("large", kPages, {0}), small = add("small", kPages, {0});
   ASSERT_TRUE(large.configure({.shares = Shares::custom(8000)}));
   Busy busy_large(large), busy_small(small);
-  const auto worked = [&] { return large.stats()->attached_cpu_ns + small.stats()->attached_cpu_ns; };
   EXPECT_TRUE(eventually([&] {
-    const auto before = worked();
-    EXPECT_TRUE(eventually([&] { return worked() > before + 10'000'000; }));
-    tick();
+    look({&large, &small});
     return busy_small.nice() > nice_ + 2;
   }));
   ASSERT_TRUE(os::set_thread_nice(busy_small.tid(), nice_ + 1));
