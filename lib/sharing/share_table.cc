@@ -113,25 +113,18 @@ bool ShareTable::insert(std::uint64_t key, ShareEntry entry) noexcept {
 }
 
 bool ShareTable::replace(std::uint64_t key, ShareEntry from, ShareEntry to) noexcept {
+  return exchange(key, word_of(key, from), word_of(key, to));
+}
+
+bool ShareTable::erase(std::uint64_t key, ShareEntry entry) noexcept { return exchange(key, word_of(key, entry), 0); }
+
+bool ShareTable::exchange(std::uint64_t key, std::uint64_t before, std::uint64_t after) noexcept {
   Word* words = bucket(key);
-  const auto before = word_of(key, from), after = word_of(key, to);
   for (std::size_t i = 0; i < kBucket; ++i) {
     auto expected = before;
     if (!words[i].compare_exchange_strong(expected, after, std::memory_order_acq_rel, std::memory_order_relaxed))
       continue;
     count(before, after);
-    return true;
-  }
-  return false;
-}
-
-bool ShareTable::erase(std::uint64_t key, ShareEntry entry) noexcept {
-  Word* words = bucket(key);
-  const auto before = word_of(key, entry);
-  for (std::size_t i = 0; i < kBucket; ++i) {
-    auto expected = before;
-    if (!words[i].compare_exchange_strong(expected, 0, std::memory_order_acq_rel, std::memory_order_relaxed)) continue;
-    count(before, 0);
     return true;
   }
   return false;

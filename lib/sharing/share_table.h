@@ -35,8 +35,8 @@ class ShareTable {
   static constexpr std::uint64_t kNumbers = (std::uint64_t{1} << 39) - 1;
   static constexpr std::size_t kBucket = 8;
 
-  // For at least so many entries, a power of two in the end; memory is used where it is touched. Errors: EINVAL (more than
-  // 2^40), ENOMEM.
+  // For at least so many entries, a power of two in the end; memory is used where it is touched. Errors: EINVAL (more
+  // than 2^40), ENOMEM.
   static Result<ShareTable> create(std::uint64_t entries);
   ShareTable(ShareTable&& other) noexcept;
 
@@ -67,6 +67,7 @@ class ShareTable {
   ShareTable(os::Mapping memory, std::uint64_t buckets) noexcept;
   Word* bucket(std::uint64_t key) const noexcept;
   bool insert(std::uint64_t key, ShareEntry entry) noexcept;
+  bool exchange(std::uint64_t key, std::uint64_t before, std::uint64_t after) noexcept;  // words
   void count(std::uint64_t before, std::uint64_t after) noexcept;
 
   os::Mapping memory_;
