@@ -16,7 +16,8 @@ namespace vmm::reclaim {
 
 class Evictor {
  public:
-  Evictor(region::GuestMemory& guest, region::Notices& notices) noexcept : guest_(guest), notices_(notices) {}
+  // Throws std::bad_alloc.
+  Evictor(region::GuestMemory& guest, region::Notices& notices) : guest_(guest), notices_(notices) {}
 
   region::GuestMemory& guest() const noexcept { return guest_; }
 

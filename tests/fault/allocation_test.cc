@@ -77,6 +77,58 @@ INSTANTIATE_TEST_SUITE_P(, Hazard28_Allocation,
                                   (std::get<1>(test.param) == Who::caller ? "_caller" : "_workers");
                          });
 
+class Hazard28_Making : public testing::TestWithParam<Who> {};
+
+// Each allocation there is in making a host and a guest that is managed from the first page on: the longer scenario
+// above tries a selection of them.
+TEST_P(Hazard28_Making, OfAHostAndItsGuestFailsCleanlyAtEveryAllocation) {
+  const TempDirectory directory;
+  HostOptions ho;
+  ho.memory = 32 * MiB;
+  ho.management = Management::at_creation;
+  ho.swap_directory = directory.path();
+  GuestOptions go;
+  go.name = "g";
+  go.memory = 1 * MiB;
+  const auto make = [&]() -> Result<void> {
+    enter_api();
+    const std::unique_ptr<void, void (*)(void*)> leave(&go, [](void*) { leave_api(); });
+    auto host = Host::create(ho);
+    if (!host) return tl::unexpected(host.error());
+    auto guest = host->create_guest(go);
+    if (!guest) return tl::unexpected(guest.error());
+    guest->memory()[0] = std::byte{1};
+    return {};
+  };
+  ASSERT_TRUE(make());
+  const auto descriptors = open_descriptors();
+  for (const bool for_good : {false, true}) {
+    bool hit = true;
+    unsigned refused = 0;
+    for (std::uint64_t n = 1; hit; ++n) {
+      SCOPED_TRACE("allocation " + std::to_string(n) + (for_good ? " and all after it fail" : " fails"));
+      Result<void> made;
+      {
+        const AllocationHook hook(GetParam(), n, for_good);
+        made = make();
+        hit = hook.hit();
+      }
+      if (!made) {
+        ++refused;
+        ASSERT_EQ(made.error().code, std::errc::not_enough_memory) << made.error().message();
+      }
+      ASSERT_EQ(open_descriptors(), descriptors);
+      ASSERT_TRUE(library_threads_gone());
+      ASSERT_TRUE(directory.entries().empty());
+    }
+    EXPECT_GT(refused, 0U);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, Hazard28_Making, testing::Values(Who::caller, Who::workers), [](const auto& test) {
+  return std::string(test.param == Who::caller ? "caller" : "workers");
+});
+
 // An attach that finds no memory leaves the thread as it was: no seat, its old affinity.
 TEST(Hazard28_Attach, WithoutMemoryLeavesTheThreadAsItWas) {
   const TempDirectory directory;
