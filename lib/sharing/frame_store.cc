@@ -67,11 +67,12 @@ void FrameStore::mark(FrameRun run, bool used) {
 std::uint64_t FrameStore::next_free(std::uint64_t from) const {
   while (from < capacity_) {
     const auto taken = words_of(used_)[from / kBits] >> from % kBits;
-    if (~taken == 0 || std::countr_one(taken) + from % kBits >= kBits) {
+    const auto ones = static_cast<std::uint64_t>(std::countr_one(taken));
+    if (ones + from % kBits >= kBits) {
       from = (from / kBits + 1) * kBits;
       continue;
     }
-    return std::min(from + static_cast<std::uint64_t>(std::countr_one(taken)), capacity_);
+    return std::min(from + ones, capacity_);
   }
   return capacity_;
 }
@@ -89,19 +90,17 @@ std::uint64_t FrameStore::free_from(std::uint64_t frame, std::uint64_t most) con
 }
 
 // All that is wanted in one piece, else the largest piece of those that were looked at.
-FrameRun FrameStore::find(std::uint64_t wanted, std::optional<std::uint64_t> next) {
+FrameRun FrameStore::find(std::uint64_t wanted, std::optional<std::uint64_t> next) const {
   if (next && free_from(*next, wanted) == wanted) return {*next, wanted};
   FrameRun best;
   auto looks = kMostLooks;
-  const auto look = [&](std::uint64_t from, std::uint64_t end) {
+  for (const auto& [from, end] : {std::pair{cursor_, capacity_}, std::pair{std::uint64_t{0}, cursor_}}) {
     for (auto f = next_free(from); f < end && best.count < wanted && looks > 0; f = next_free(f), --looks) {
       const auto count = free_from(f, wanted);
       if (count > best.count) best = {f, count};
       f += count;
     }
-  };
-  look(cursor_, capacity_);
-  if (best.count < wanted) look(0, cursor_);
+  }
   return best;
 }
 

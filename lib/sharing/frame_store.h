@@ -31,9 +31,9 @@ struct FrameRun {
 
 class FrameStore {
  public:
-  // Of at most so many frames, whose memory comes from the node if it has any; memory is used where frames are touched. Errors:
-  // errnos of memfd_create, ftruncate, mmap and madvise. A node that may not be named is no error: then the kernel
-  // decides.
+  // Of at most so many frames, whose memory comes from the node if it has any; memory is used where frames are touched.
+  // Errors: errnos of memfd_create, ftruncate, mmap and madvise. A node that may not be named is no error: then the
+  // kernel decides.
   static Result<std::unique_ptr<FrameStore>> create(int node, std::uint64_t most_frames);
   FrameStore(const FrameStore&) = delete;
   FrameStore& operator=(const FrameStore&) = delete;
@@ -72,7 +72,7 @@ class FrameStore {
   void mark(FrameRun run, bool used) VMM_REQUIRES(mutex_);
   std::uint64_t next_free(std::uint64_t from) const VMM_REQUIRES(mutex_);
   std::uint64_t free_from(std::uint64_t frame, std::uint64_t most) const VMM_REQUIRES(mutex_);
-  FrameRun find(std::uint64_t wanted, std::optional<std::uint64_t> next) VMM_REQUIRES(mutex_);
+  FrameRun find(std::uint64_t wanted, std::optional<std::uint64_t> next) const VMM_REQUIRES(mutex_);
   int give_back(FrameRun run) noexcept;
 
   const std::uint64_t forks_ = os::fork_count();
