@@ -72,6 +72,7 @@ void RebalanceBoard::add_guests() {
     guest.moved = from.last_move.has_value();
     find_remote(guest);
     guests_.push_back(guest);
+    if (guest.node) nodes_[*guest.node].free -= on_its_way(guests_.size() - 1);
   }
 }
 
@@ -223,6 +224,14 @@ double RebalanceBoard::needs(std::size_t guest, std::size_t node) const {
   return std::max(holds - there, 0.0);
 }
 
+// Bytes that are elsewhere still and will follow it to its home.
+double RebalanceBoard::on_its_way(std::size_t guest) const {
+  const RebalanceGuest& from = of(guests_[guest]);
+  const std::size_t at = nodes_[*guests_[guest].node].index;
+  if (at >= from.by_node.size()) return 0;
+  return static_cast<double>(from.resident - std::min(from.resident, from.by_node[at]));
+}
+
 bool RebalanceBoard::fits(std::size_t guest, std::size_t node) const {
   const BoardGuest& on_board = guests_[guest];
   const double bytes = needs(guest, node);
@@ -245,6 +254,7 @@ void RebalanceBoard::move(std::size_t guest, std::size_t to) {
   const double reservation = moved.reservation;
   from.entitled -= moved.entitled;
   from.unreserved += reservation;
+  if (of(from).id == of(moved).home) from.free += on_its_way(guest);
   from.candidates.erase(std::find(from.candidates.begin(), from.candidates.end(), guest));
   ++from.moves;
   nodes_[to].free -= needs(guest, to);

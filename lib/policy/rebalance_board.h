@@ -93,6 +93,7 @@ class RebalanceBoard {
   std::optional<std::size_t> node_of(int id) const;
   void find_remote(BoardGuest& guest) const;
   double could_use(const BoardGuest& guest) const;
+  double on_its_way(std::size_t guest) const;
   double needs(std::size_t guest, std::size_t node) const;  // bytes of free memory
 
   const RebalanceSnapshot& snapshot_;

@@ -101,10 +101,22 @@ TEST(RebalanceSim, SettlesInFivePeriodsAndStays) {
         ASSERT_LE(best, 0.10) << name;
         EXPECT_LE(imbalance, 0.10) << name;
         const std::size_t moves = host.moves;
-        for (int i = 0; i < (nodes <= 8 ? 2 * kHour : kHour / 10); ++i) host.step();
+        for (int i = 0; i < (nodes <= 8 ? 2 * kHour : kHour); ++i) host.step();
         EXPECT_EQ(host.moves, moves) << name;
       }
     }
+  }
+}
+
+// Within the periods between moves for fairness there is one of them, or one exchange.
+void expect_rest(NumaHost& host, int periods, const std::string& what) {
+  std::deque<std::size_t> recent;
+  for (int i = 0; i < periods; ++i) {
+    const auto& moves = host.step().moves;
+    const bool exchange = moves.size() == 2 && moves[0].swapped_with == moves[1].guest;
+    recent.push_back(exchange ? 1 : moves.size());
+    if (recent.size() > host.options.fairness_interval) recent.pop_front();
+    EXPECT_LE(std::accumulate(recent.begin(), recent.end(), std::size_t{0}), 1U) << what << ", period " << i;
   }
 }
 
@@ -128,11 +140,14 @@ TEST(RebalanceSim, FewLargeGuestsComeNearTheBest) {
         }
         ++hosts;
         near += most <= 1.10 * best ? 1 : 0;
-        if (possible > 0.10 || nodes > 16) continue;
+        if (nodes > 16) continue;
         for (int i = 0; i < kHour; ++i) host.step();
         const auto settled = host.moves;
-        for (int i = 0; i < 60; ++i) host.step();
-        EXPECT_EQ(host.moves, settled) << nodes << " nodes of " << each << " guests: it rests in the end";
+        const auto what = std::to_string(nodes) + " nodes of " + std::to_string(each) + " guests";
+        expect_rest(host, possible > 0.10 ? 300 : 60, what);
+        if (possible <= 0.10) {
+          EXPECT_EQ(host.moves, settled) << what << ": it rests in the end";
+        }
       }
   EXPECT_GE(near, hosts - hosts / 100) << "of " << hosts;
 }
@@ -161,9 +176,13 @@ TEST(RebalanceSim, FollowsChangingLoadsForHours) {
   const auto seed = test::seed();
   SCOPED_TRACE(test::seed_note(seed));
   base::Random random(seed);
-  for (const std::size_t nodes : {2U, 8U, 64U}) {
-    NumaHost host = random_host(random, nodes, 16, 0.6, true);
-    for (int change = 0; change < (nodes < 64 ? 24 : 6); ++change) {
+  struct Size {
+    std::size_t nodes, each;
+    int changes;
+  };
+  for (const auto& [nodes, each, changes] : {Size{2, 16, 24}, Size{8, 16, 24}, Size{64, 16, 24}, Size{64, 156, 12}}) {
+    NumaHost host = random_host(random, nodes, each, 0.6, true);
+    for (int change = 0; change < changes; ++change) {
       for (SimGuest& guest : host.guests)
         if (random.below(3) == 0) guest.demand = random.below(3) == 0 ? 0 : guest.threads * random.unit();
       double imbalance = 0;
@@ -229,18 +248,6 @@ struct FairnessCase {
   bool turns;                         // no static placement is within 10 %
   bool weighted = false;              // shares within a node: threads have weights
 };
-
-// Within the periods between moves for fairness there is one of them, or one exchange.
-void expect_rest(NumaHost& host, int periods, const std::string& what) {
-  std::deque<std::size_t> recent;
-  for (int i = 0; i < periods; ++i) {
-    const auto& moves = host.step().moves;
-    const bool exchange = moves.size() == 2 && moves[0].swapped_with == moves[1].guest;
-    recent.push_back(exchange ? 1 : moves.size());
-    if (recent.size() > host.options.fairness_interval) recent.pop_front();
-    EXPECT_LE(std::accumulate(recent.begin(), recent.end(), std::size_t{0}), 1U) << what << ", period " << i;
-  }
-}
 
 // Hours of guests that want more than there is. All start on node 0.
 TEST(RebalanceSim, CpuTimeFollowsEntitlement) {
@@ -321,10 +328,74 @@ TEST(RebalanceSim, WithWeightsCpuTimeFollowsAnyShares) {
       least = std::min(least, guest.received / guest.entitled);
       most = std::max(most, guest.received / guest.entitled);
     }
-    EXPECT_GE(least, 0.90) << what;
+    EXPECT_GE(least, 0.94) << what;
+    EXPECT_LE(most, 1.08) << what;
     exact += least >= 0.95 && most <= 1.05 ? 1 : 0;
   }
-  EXPECT_GE(exact, kHosts - kHosts / 20);
+  EXPECT_GE(exact, kHosts - kHosts / 50);
+}
+
+// Nodes of different sizes, one without processors, with little memory to spare; guests that may not go everywhere, with
+// loads that change. What is homed on a node has room there, with what is on its way.
+TEST(RebalanceSim, EveryHomeIsAllowedAndHasRoom) {
+  const auto seed = test::seed();
+  SCOPED_TRACE(test::seed_note(seed));
+  base::Random random(seed);
+  std::size_t moves = 0;
+  for (int round = 0; round < 12; ++round) {
+    const std::size_t nodes = 3 + random.below(6);
+    const int memory_only = static_cast<int>(nodes) - 1;
+    NumaHost host(nodes, 4, 16 * GiB);
+    for (auto& node : host.snapshot().nodes) {
+      node.memory = node.free = (8 + random.below(16)) * GiB;
+      node.processors = node.id == memory_only ? 0 : 2 + static_cast<unsigned>(random.below(14));
+      node.memory_only = node.id == memory_only;
+    }
+    std::vector<std::uint64_t> homed(nodes);
+    std::vector<std::vector<int>> allowed;
+    for (std::size_t i = 0; i < 8 * nodes; ++i) {
+      SimGuest guest;
+      guest.home = static_cast<int>(random.below(nodes - 1));
+      guest.memory = (256 + random.below(3072)) * MiB;
+      const auto home = static_cast<std::size_t>(guest.home);
+      const auto memory = host.snapshot().nodes[home].memory;
+      if (homed[home] + guest.memory > memory / 100 * 85) continue;
+      homed[home] += guest.memory;
+      guest.threads = 1 + static_cast<unsigned>(random.below(3));
+      guest.demand = guest.threads * random.unit();
+      host.add(guest);
+      std::vector<int> affinity;
+      if (random.below(2) == 0)
+        for (int n = 0; n < static_cast<int>(nodes); ++n)
+          if (n == guest.home || random.below(2) == 0) affinity.push_back(n);
+      host.snapshot().guests.back().affinity = affinity;
+      allowed.push_back(affinity);
+    }
+    const auto check = [&](int period) {
+      std::vector<std::uint64_t> needed(nodes);
+      for (std::size_t g = 0; g < host.guests.size(); ++g) {
+        const int home = host.guests[g].home;
+        ASSERT_NE(home, memory_only);
+        if (!allowed[g].empty()) {
+          ASSERT_NE(std::find(allowed[g].begin(), allowed[g].end(), home), allowed[g].end());
+        }
+        needed[static_cast<std::size_t>(home)] += host.guests[g].memory;
+      }
+      for (std::size_t n = 0; n < nodes; ++n)
+        ASSERT_LE(needed[n], host.snapshot().nodes[n].memory)
+            << "node " << n << " of " << nodes << ", round " << round << ", period " << period;
+    };
+    for (int period = 0; period < kHour; ++period) {
+      if (period % 50 == 0)
+        for (SimGuest& guest : host.guests)
+          if (random.below(3) == 0) guest.demand = guest.threads * random.unit();
+      host.step();
+      check(period);
+      if (HasFatalFailure()) return;
+    }
+    moves += host.moves;
+  }
+  EXPECT_GT(moves, 100U);
 }
 
 // Who does not ask for its part does not take part: its rest is the others', by shares.
