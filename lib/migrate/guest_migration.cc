@@ -31,6 +31,7 @@ base::Nanos GuestMigration::step(base::Nanos now) noexcept {
     full_ = false;
     last_ = now;
     credit_ = std::min(credit_, 0.0);
+    needed_ = 0;
   }
   full_ |= told_full_.exchange(false, std::memory_order_acq_rel);
   std::uint64_t most = 0;
@@ -40,8 +41,9 @@ base::Nanos GuestMigration::step(base::Nanos now) noexcept {
       return std::max(rate * Seconds(time).count(), static_cast<double>(kPageSize));
     };
     // Each slice asks for the places of a whole chunk: not for a page or two.
-    const auto least = std::min(in(kBatch), static_cast<double>(kHugePageSize));
-    credit_ = std::min(credit_ + rate * Seconds(std::max(now - last_, base::Nanos{})).count(), in(kSaved));
+    const auto least = std::max(std::min(in(kBatch), static_cast<double>(kHugePageSize)), needed_);
+    const auto more = rate * Seconds(std::max(now - last_, base::Nanos{})).count();
+    credit_ = std::min(credit_ + more, std::max(in(kSaved), needed_));
     last_ = now;
     if (rate == 0) return kNever;
     if (credit_ < least) return base::Nanos(static_cast<base::Nanos::rep>((least - credit_) / rate * 1e9) + 1);
@@ -49,6 +51,7 @@ base::Nanos GuestMigration::step(base::Nanos now) noexcept {
   }
   const auto slice = full_ ? migrator_.count() : migrator_.step(most);
   credit_ -= static_cast<double>(slice.moved * kPageSize);
+  needed_ = static_cast<double>(slice.needs * kPageSize);
   moved_.fetch_add(slice.moved, std::memory_order_relaxed);
   pass_moved_.fetch_add(slice.moved, std::memory_order_relaxed);
   pinned_.fetch_add(slice.pinned, std::memory_order_relaxed);

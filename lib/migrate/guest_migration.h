@@ -57,7 +57,8 @@ class GuestMigration {
   // The worker's.
   std::uint64_t begun_ = 0;  // as wanted_
   bool full_ = false;
-  double credit_ = 0;  // bytes; negative: a huge page was more than was permitted
+  double credit_ = 0;  // bytes
+  double needed_ = 0;  // of them, before anything can be moved: the next page is huge
   base::Nanos last_{};
 };
 

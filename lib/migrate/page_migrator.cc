@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bitset>
 #include <cerrno>
 
 #include "os/page_nodes.h"
@@ -21,17 +22,22 @@ bool is_huge(const region::GuestMemory& guest, std::uint64_t chunk) noexcept {
          std::all_of(bits.begin(), bits.end(), [](auto b) { return (b & os::kHuge) != 0; });
 }
 
+// The page has left its place meanwhile, as far as the kernel tells.
+bool left(bool known, int node) noexcept { return known && (node == -ENOENT || node == -EFAULT); }
+
 }  // namespace
 
 // Pages of one chunk that are to move.
 struct PageMigrator::Batch {
   std::array<void*, kChunk> pages;
   std::array<std::uint64_t, kChunk> index;  // in the guest
+  std::bitset<kChunk> untold;               // the kernel has not told where it is
   std::size_t count = 0;
 
-  void add(void* page, std::uint64_t at) noexcept {
+  void add(void* page, std::uint64_t at, bool is_untold = false) noexcept {
     pages[count] = page;
-    index[count++] = at;
+    index[count] = at;
+    untold[count++] = is_untold;
   }
 };
 
@@ -57,34 +63,43 @@ MigrationSlice PageMigrator::look(std::uint64_t most) noexcept {
   const auto first = next_;
   auto end = std::min(first - first % kChunk + kChunk, guest_.pages());
   if (is_whole_huge_page(first)) return move_huge_pages(first, most);
-  if (!counts_) slice.moved = move_by_first_page(first);
+  if (!counts_ && may_move_whole(first)) {
+    if (most < kChunk) {
+      slice.needs = kChunk;
+      return slice;
+    }
+    slice.moved = move_by_first_page(first);
+  }
   if (slice.moved >= most) {
     next_ = first + slice.moved;
     return ended(slice, first);
   }
   most -= slice.moved;
-  Batch batch;
+  Batch asked, batch;
   std::array<int, kChunk> nodes;
-  for (auto page = first; page < end; ++page) batch.add(address_of(page), page);
-  if (os::nodes_of_pages(batch.pages.data(), batch.count, nodes.data()) != 0) {
+  for (auto page = first; page < end; ++page) asked.add(address_of(page), page);
+  if (os::nodes_of_pages(asked.pages.data(), asked.count, nodes.data()) != 0) {
     // Nothing is known of them: left to another pass.
-    slice.refused = end - first;
+    slice.refused = there(first, end);
     next_ = end;
     return ended(slice, first);
   }
   // A page that may be part of a huge one would take that along, pins included.
   const bool all_pinned = pins_a_huge_page(first);
-  const auto is_pinned = [&](std::uint64_t page) { return all_pinned || guest_.table.load(page).pinned(); };
-  const auto asked = batch;
-  batch.count = 0;
+  std::bitset<kChunk> pinned;
   for (std::size_t i = 0; i < asked.count && batch.count < most; ++i) {
-    if (nodes[i] < 0 || nodes[i] == node_) continue;
-    if (is_pinned(asked.index[i])) ++slice.pinned;
-    else batch.add(asked.pages[i], asked.index[i]);
+    // With NUMA balancing on it may be there all the same: that it is not is said by nobody but the page table.
+    const auto word = guest_.table.load(asked.index[i]);
+    const bool untold = nodes[i] == -ENOENT && word.state() == region::PageState::resident;
+    if ((nodes[i] < 0 && !untold) || nodes[i] == node_) continue;
+    if (all_pinned || word.pinned()) pinned[i] = !untold;
+    else batch.add(asked.pages[i], asked.index[i], untold);
     if (batch.count == most) end = asked.index[i] + 1;
   }
   next_ = end;
   move(batch, 1, slice);
+  // What comes after a page that found no room is looked at, and counted, once more.
+  for (std::size_t i = 0; i < asked.count && asked.index[i] < next_; ++i) slice.pinned += pinned[i] ? 1 : 0;
   return ended(slice, first);
 }
 
@@ -116,16 +131,31 @@ bool PageMigrator::pins_a_huge_page(std::uint64_t page) const noexcept {
   return !guest_.pagemap().has_scan() || is_huge(guest_, first);
 }
 
-// Where the kernel does not tell huge pages: a chunk was one if its last page has moved by its first. Returns how many
-// pages have moved: all, the first, or none.
+// Where the kernel does not tell huge pages: whether the chunk may be one that is to move.
+bool PageMigrator::may_move_whole(std::uint64_t first) const noexcept {
+  if (guest_.pagemap().has_scan() || !may_be_whole(first)) return false;
+  void* const ends[] = {guest_.at(first), guest_.at(first + kChunk - 1)};
+  int nodes[2] = {};
+  return os::nodes_of_pages(ends, 2, nodes) == 0 && nodes[0] >= 0 && nodes[0] != node_ && nodes[1] == nodes[0];
+}
+
+// It was one if its last page has moved by its first. Returns how many pages have moved: all, the first, or none.
 std::uint64_t PageMigrator::move_by_first_page(std::uint64_t first) const noexcept {
-  if (guest_.pagemap().has_scan() || !may_be_whole(first)) return 0;
   void* const ends[] = {guest_.at(first), guest_.at(first + kChunk - 1)};
   int nodes[2] = {}, status = 0;
-  if (os::nodes_of_pages(ends, 2, nodes) != 0 || nodes[0] < 0 || nodes[0] == node_ || nodes[1] != nodes[0]) return 0;
   os::move_pages_to(ends, 1, node_, &status);
   if (os::nodes_of_pages(ends, 2, nodes) != 0 || nodes[0] != node_) return 0;
   return nodes[1] == node_ ? kChunk : 1;
+}
+
+// How many of the pages are in place or in staging, as far as anybody tells.
+std::uint64_t PageMigrator::there(std::uint64_t first, std::uint64_t end) const noexcept {
+  std::array<std::uint8_t, kChunk> bits;
+  if (guest_.pagemap().bits(guest_.at(first), end - first, bits.data()) != 0) bits.fill(os::kPresent);
+  std::uint64_t count = 0;
+  for (auto page = first; page < end; ++page)
+    count += guest_.table.load(page).state() == region::PageState::isolated || (bits[page - first] & os::kPresent) != 0;
+  return count;
 }
 
 // One, or more of them if so much may be moved: each call costs something of its own.
@@ -144,6 +174,11 @@ MigrationSlice PageMigrator::move_huge_pages(std::uint64_t first, std::uint64_t 
   }
   for (std::size_t i = 0; i < asked.count; ++i)
     if (nodes[i] >= 0 && nodes[i] != node_) batch.add(asked.pages[i], asked.index[i]);
+  if (batch.count > 0 && most < kChunk) {
+    next_ = first;
+    slice.needs = kChunk;
+    return slice;
+  }
   move(batch, kChunk, slice);
   return ended(slice, first);
 }
@@ -155,7 +190,8 @@ MigrationSlice PageMigrator::ended(MigrationSlice slice, std::uint64_t first) no
   return slice;
 }
 
-// Each page of the batch stands for `unit`.
+// Each page of the batch stands for `unit`. What comes after a page that found no room is not counted but where it has
+// moved, and is what the next slice looks at.
 void PageMigrator::move(const Batch& batch, std::uint64_t unit, MigrationSlice& slice) noexcept {
   if (batch.count == 0) return;
   if (counts_) {
@@ -165,22 +201,36 @@ void PageMigrator::move(const Batch& batch, std::uint64_t unit, MigrationSlice& 
   std::array<int, kChunk> nodes, status;
   const int error = os::move_pages_to(batch.pages.data(), batch.count, node_, status.data());
   const bool known = os::nodes_of_pages(batch.pages.data(), batch.count, nodes.data()) == 0;
+  const auto reason = [&](std::size_t i) {
+    return status[i] != os::kUntold && status[i] < 0 ? -status[i] : error;
+  };
   for (std::size_t i = 0; i < batch.count; ++i) {
     if (known && nodes[i] == node_) {
-      slice.moved += unit;
-      continue;
-    }
-    if (known && (nodes[i] == -ENOENT || nodes[i] == -EFAULT)) continue;  // it has left its place meanwhile
-    const int why = status[i] != os::kUntold && status[i] < 0 ? -status[i] : error;
-    if (why == ENOMEM) {
-      if (slice.no_memory == 0) next_ = batch.index[i];
-      slice.no_memory += unit;
-    } else if (why == EBUSY || why == EAGAIN || why == 0) {
-      slice.pinned += unit;
-    } else {
-      slice.refused += unit;
+      const bool whole = unit == 1 || is_on_node(batch.index[i] + unit - 1);
+      if (!batch.untold[i]) slice.moved += whole ? unit : 1;
+      // It was split just then: the rest is looked at page by page.
+      if (!whole) next_ = std::min(next_, batch.index[i]);
+    } else if (reason(i) == ENOMEM && !left(known, nodes[i])) {
+      next_ = std::min(next_, batch.index[i]);
+      slice.no_memory = unit;
     }
   }
+  for (std::size_t i = 0; i < batch.count && batch.index[i] < next_; ++i) {
+    if (known && nodes[i] == node_) continue;
+    if (left(known, nodes[i])) {
+      if (batch.untold[i] && is_there(batch.index[i])) slice.refused += unit;
+      continue;
+    }
+    const int why = reason(i);
+    if (why == EBUSY || why == EAGAIN || why == 0) slice.pinned += unit;
+    else slice.refused += unit;
+  }
+}
+
+bool PageMigrator::is_on_node(std::uint64_t page) const noexcept {
+  void* const address = address_of(page);
+  int node = -1;
+  return os::nodes_of_pages(&address, 1, &node) == 0 && node == node_;
 }
 
 }  // namespace vmm::migrate

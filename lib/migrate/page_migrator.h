@@ -19,7 +19,8 @@ struct MigrationSlice {
   std::uint64_t moved = 0;      // seen on the node after the move
   std::uint64_t pinned = 0;     // stayed: a Pin covers it, or somebody else refers to it just now
   std::uint64_t no_memory = 0;  // stayed: the node is full
-  std::uint64_t refused = 0;    // stayed: for another reason
+  std::uint64_t refused = 0;    // stayed: for another reason, or the kernel does not tell where they are
+  std::uint64_t needs = 0;      // the next page is huge and remote: nothing is moved for less than so many
   bool ended = false;           // the pass has come to the end of the guest
 };
 
@@ -31,9 +32,9 @@ class PageMigrator {
   void begin(int node) noexcept;
   bool under_way() const noexcept { return under_way_; }
 
-  // Looks at up to a huge page's worth of pages, or some huge pages, and moves at most `most` of them, or a huge page,
-  // which moves whole.
-  // What finds the node full is looked at again by the next slice. Nothing when no pass is under way.
+  // Looks at up to a huge page's worth of pages, or some huge pages, and moves at most `most` of them. A huge page moves
+  // whole or not at all. What finds the node full is looked at again by the next slice. Nothing when no pass is under
+  // way.
   MigrationSlice step(std::uint64_t most) noexcept;
   // The same, but nothing is moved: what would be is counted as no_memory.
   MigrationSlice count() noexcept;
@@ -45,9 +46,13 @@ class PageMigrator {
   bool may_be_whole(std::uint64_t first) const noexcept;
   bool has_pins(std::uint64_t first) const noexcept;
   bool pins_a_huge_page(std::uint64_t page) const noexcept;
+  bool may_move_whole(std::uint64_t first) const noexcept;
   std::uint64_t move_by_first_page(std::uint64_t first) const noexcept;
+  std::uint64_t there(std::uint64_t first, std::uint64_t end) const noexcept;
+  bool is_there(std::uint64_t page) const noexcept { return there(page, page + 1) != 0; }
   MigrationSlice look(std::uint64_t most) noexcept;
   std::byte* address_of(std::uint64_t page) const noexcept;
+  bool is_on_node(std::uint64_t page) const noexcept;
   void move(const Batch& batch, std::uint64_t unit, MigrationSlice& slice) noexcept;
   MigrationSlice ended(MigrationSlice slice, std::uint64_t first) noexcept;
 

@@ -81,6 +81,33 @@ TEST_P(MigrationRate, IsKeptOverTime) {
   EXPECT_EQ(guest_->wrong(), "");
 }
 
+// A huge page moves whole: it waits until all of it is permitted.
+TEST_P(MigrationRate, IsKeptForHugePagesToo) {
+  RigGuestOptions o;
+  o.pages = kPages;
+  o.large_pages = true;
+  o.manage = false;
+  auto& guest = rig_->add(o);
+  guest.fill();
+  GuestMigration migration(guest.memory());
+  migration.set_rate(100 * kPageSize);
+  migration.begin(other_);
+  std::uint64_t most = 0;
+  for (int i = 0; i < 200; ++i) {
+    const base::Nanos now(1 + static_cast<base::Nanos::rep>(i) * 100'000'000);
+    const auto before = migration.moved();
+    while (migration.step(now).count() == 0) ASSERT_TRUE(migration.under_way());
+    most = std::max(most, migration.moved() - before);
+    ASSERT_LE(migration.moved(), static_cast<std::uint64_t>(i) * 10 + 1);
+  }
+  EXPECT_GE(migration.moved(), 1'000u);
+  EXPECT_EQ(pages_on_node(guest.at(0), kPages, other_), migration.moved());
+  EXPECT_EQ(guest.wrong(), "");
+  if (smaps_bytes(guest.at(0), kPages * kPageSize, "AnonHugePages") == kPages * kPageSize) {
+    EXPECT_EQ(most, 512u) << "a huge page at once";
+  }
+}
+
 TEST_P(MigrationRate, AnotherHomeBeginsANewPass) {
   GuestMigration migration(guest_->memory());
   migration.set_rate(std::uint64_t{1} << 40);
