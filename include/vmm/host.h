@@ -1,9 +1,9 @@
 // Host: the memory budget, the nodes, and the threads that keep the guests within it.
 //
-// Threads of a Host, all named and with every signal blocked: vmm-sched (scheduler and budget watch),
-// vmm-events (calls on_event), and per NUMA node vmm-fault/N (answers page faults), vmm-place/N (helps it to copy what
-// was read ahead) and vmm-work/N (reclaims); without io_uring also vmm-read/N and vmm-write/N. Per guest with a balloon
-// driver, vmm-balloon (calls it).
+// Threads of a Host, all named and with every signal blocked: vmm-sched (scheduler and budget watch), vmm-events (calls
+// on_event), vmm-home (on several nodes: gives guests their new homes), and per NUMA node vmm-fault/N (answers page
+// faults), vmm-place/N (helps it to copy what was read ahead) and vmm-work/N (reclaims, and moves memory to its home);
+// without io_uring also vmm-read/N and vmm-write/N. Per guest with a balloon driver, vmm-balloon (calls it).
 // Thread-safety: as for Guest. Destroying the Host ends its guests: their memory is unmapped and their
 // handles become inert. Calls in a child of fork() return Errc::forked_child.
 #pragma once

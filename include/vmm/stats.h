@@ -81,7 +81,7 @@ struct GuestStats {
   // the kernel. They are tried again, at growing intervals.
   std::uint64_t migration_pinned = 0, migration_no_memory = 0, migration_refused = 0;
   std::uint64_t migration_rate = 0;  // bytes a second, that remote memory is moved at now
-  int thread_nice = 0;               // nice value of its bound threads above their own (HostOptions::cpu_weights)
+  int thread_nice = 0;               // HostOptions::cpu_weights: greatest nice value of its threads above their own
   unsigned attached_threads = 0;
   std::uint64_t attached_cpu_ns = 0;  // CPU time used by the threads now attached, since they attached
   bool managed = false;               // registered with userfaultfd
@@ -109,7 +109,9 @@ struct NodeStats {
   int id = -1;
   unsigned processors = 0;
   unsigned guests = 0;          // homed there
-  double load = 0;              // what they are entitled to and want of its processors: 1 = all of them
+  // What they are entitled to and want of its processors: 1 = all of them. 0 where there is one node and no cpu_weights:
+  // nobody looks.
+  double load = 0;
   // Bytes.
   std::uint64_t memory = 0;
   std::uint64_t free = 0;       // that nobody uses, of the whole machine's; at the last look

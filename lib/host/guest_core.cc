@@ -254,11 +254,14 @@ unsigned GuestCore::bind_seats() noexcept {
 
 Result<void> GuestCore::weigh_seats(int nice) {
   Result<void> result;
+  int greatest = 0;
   base::MutexLock lock(seats_mutex_);
   for (const auto& weak : seats_)
-    if (const auto seat = weak.lock())
+    if (const auto seat = weak.lock()) {
       if (auto r = seat->weigh(nice); !r) result = r;
-  home.nice.store(nice, std::memory_order_relaxed);
+      greatest = std::max(greatest, seat->weighed());
+    }
+  home.nice.store(greatest, std::memory_order_relaxed);
   return result;
 }
 

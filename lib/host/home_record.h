@@ -38,6 +38,7 @@ struct HomeRecord {
   base::Nanos next_pass{};        // of migration
   unsigned fruitless_passes = 0;  // in a row
   bool pass_told = true;          // the last pass that ended
+  bool some_stayed = false;       // in the last pass: worth another, even where it is next to nothing
 };
 
 }  // namespace vmm::host

@@ -68,6 +68,7 @@ Result<void> HostCore::configure(const HostChange& change) {
     return r;
   set_pinned_beyond();
   if (auto r = arbiter_.configure(options, budget / kPageSize); !r) return r;
+  if (change.migration_rate_max) lower_migration_rates();
   if (change.memory) advise_on_overcommitment("");
   memory_wanted();
   watch_again();

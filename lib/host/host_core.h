@@ -52,6 +52,8 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   Result<void> configure(const HostChange& change);
   Result<void> configure_guest(GuestCore& guest, const GuestChange& change);
   Result<void> rehome_guest(GuestCore& guest, int node);
+  // What was decided on, if it is still right. The two of an exchange both, or neither.
+  void make_moves(const host::MoveQueue::Moves& moves) VMM_EXCLUDES(control_);
   host::Arbiter& arbiter() noexcept { return arbiter_; }
   // A thread has taken a seat in the guest, or left it. Inside its gate.
   void count_seat(GuestCore& guest, bool taken) noexcept;
@@ -130,7 +132,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   Result<void> confine(GuestCore& guest, const GuestOptions& options) VMM_REQUIRES(control_);
   // False: it could not be made, or is out of date.
   bool make_move(const host::Move& move) VMM_EXCLUDES(control_);
-  void make_moves(const host::MoveQueue::Moves& moves) VMM_EXCLUDES(control_);
+  void take_back(const host::Move& move) VMM_EXCLUDES(control_);
   bool still_right(GuestCore& guest, const host::Move& move) VMM_REQUIRES(control_);
   void run_moves() noexcept;
 
@@ -163,16 +165,18 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   void look_at_homes(base::Nanos now);
   void weigh(const std::vector<GuestCore*>& guests, const policy::RebalanceSnapshot& snapshot,
              const policy::RebalancePlan& plan);
-  void count_nodes(GuestCore& guest, const std::vector<int>& ids, std::uint32_t sample);
+  void count_nodes(GuestCore& guest, const std::vector<int>& ids, std::uint32_t sample) VMM_EXCLUDES(rates_mutex_);
   policy::RebalanceGuest claim_of(GuestCore& guest, const std::vector<int>& ids, base::Nanos elapsed,
                                   base::Nanos now);
   void follow(const std::vector<GuestCore*>& guests, const HostOptions& options, base::Nanos now)
       VMM_EXCLUDES(rates_mutex_);
   void tell_pass(GuestCore& guest, base::Nanos now);
   static double migration_maximum(const HostOptions& options) noexcept;
-  double unused_migration_rate(const GuestCore& but) VMM_REQUIRES(rates_mutex_);
+  void begin_migration_rate(GuestCore& guest) VMM_REQUIRES(rates_mutex_);
+  void lower_migration_rates() VMM_EXCLUDES(rates_mutex_);
   // maximum: bytes a second.
-  void set_migration_rate(GuestCore& guest, double maximum, base::Nanos now) VMM_REQUIRES(rates_mutex_);
+  void set_migration_rate(GuestCore& guest, double maximum, unsigned arriving, base::Nanos now)
+      VMM_REQUIRES(rates_mutex_);
 
   const HostOptions options_;
   const Capabilities capabilities_;
@@ -216,6 +220,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   policy::RebalanceHistory rebalance_history_;
   base::Nanos last_homes_look_{};
   base::Random homes_random_;
+  std::uint64_t census_turn_ = 0;  // of the guests, in their order
   struct NodeStalls {
     Stall fault, helper;
   };

@@ -1,6 +1,7 @@
 // Homes of guests: the home-node scheduler's look, a guest's change of its home, and the rate at which memory follows.
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <new>
 #include <string>
 #include <utility>
@@ -23,6 +24,7 @@ using host::HomeRecord;
 constexpr std::uint64_t kMostCounted = 512, kLeastCounted = 64, kMostCountedTogether = 1 << 16;
 // Less remote memory than this is not worth a pass over the guest.
 constexpr double kNegligible = 0.01;
+constexpr double kMostlyLocal = 0.5;
 // Passes that moved next to nothing are followed by another after 2, 4, ... 64 periods.
 constexpr unsigned kMostPatience = 6;
 
@@ -88,10 +90,15 @@ void HostCore::look_at_homes(base::Nanos now) {
   std::vector<GuestCore*> there;
   const auto sample = static_cast<std::uint32_t>(
       std::clamp(kMostCountedTogether / std::max<std::uint64_t>(all.size(), 1), kLeastCounted, kMostCounted));
+  // More guests than are counted together take turns.
+  const auto counted_at_once = kMostCountedTogether / sample;
+  std::uint64_t place = all.empty() ? 0 : all.size() - census_turn_ % all.size();
+  census_turn_ += counted_at_once;
   for (const auto& guest : all) {
+    const bool its_turn = place++ % all.size() < counted_at_once;
     auto pass = std::make_unique<host::GatePass>(guest->gate());
     if (!*pass) continue;
-    if (nodes_.size() > 1) count_nodes(*guest, ids, sample);
+    if (nodes_.size() > 1 && (its_turn || guest->migration().under_way())) count_nodes(*guest, ids, sample);
     s.guests.push_back(claim_of(*guest, ids, s.elapsed, now));
     passes.push_back(std::move(pass));
     there.push_back(guest.get());
@@ -144,15 +151,20 @@ void HostCore::weigh(const std::vector<GuestCore*>& guests, const policy::Rebala
 }
 
 void HostCore::count_nodes(GuestCore& guest, const std::vector<int>& ids, std::uint32_t sample) {
+  auto& home = guest.home;
+  const auto moves = home.moves.load();
   const auto census = migrate::take_census(guest.memory(), ids, sample, homes_random_);
   const auto held = static_cast<double>(held_by(guest.memory()));
-  auto& home = guest.home;
   home.by_node.clear();
-  if (census.known == 0) return;
-  for (std::size_t i = 0; i < ids.size(); ++i) {
+  // Of what nobody finds nothing is known to be elsewhere.
+  double local = 1;
+  for (std::size_t i = 0; i < ids.size() && census.known > 0; ++i) {
     home.by_node.push_back(static_cast<std::uint64_t>(held * census.part(i)));
-    if (ids[i] == guest.node().node.id) home.local.store(census.part(i), std::memory_order_relaxed);
+    if (ids[i] == guest.node().node.id) local = census.part(i);
   }
+  // What was counted for one home says nothing of another.
+  base::MutexLock lock(rates_mutex_);
+  if (!home.changing && home.moves.load() == moves) home.local.store(local, std::memory_order_relaxed);
 }
 
 policy::RebalanceGuest HostCore::claim_of(GuestCore& guest, const std::vector<int>& ids, base::Nanos elapsed,
@@ -187,15 +199,36 @@ double HostCore::migration_maximum(const HostOptions& options) noexcept {
   return options.migration_rate_max > 0 ? options.migration_rate_max * 1e6 : std::numeric_limits<double>::infinity();
 }
 
-// What others leave of it until the scheduler divides it anew.
-double HostCore::unused_migration_rate(const GuestCore& but) {
+// What others leave a guest that has just come, until the scheduler divides it anew.
+void HostCore::begin_migration_rate(GuestCore& guest) {
   auto rate = migration_maximum(arbiter_.options());
-  for (const auto& guest : guests()) {
-    host::GatePass pass(guest->gate());
-    if (pass && guest.get() != &but && guest->migration().under_way())
-      rate -= static_cast<double>(guest->migration().rate());
+  unsigned arriving = 1;
+  for (const auto& other : guests()) {
+    host::GatePass pass(other->gate());
+    if (!pass || other.get() == &guest || !other->migration().under_way()) continue;
+    rate -= static_cast<double>(other->migration().rate());
+    if (&other->node() == &guest.node()) ++arriving;
   }
-  return std::max(rate, 0.0);
+  set_migration_rate(guest, std::max(rate, 0.0), arriving, clock_.now());
+}
+
+// A lower maximum holds at once; what a higher one brings is the scheduler's next look's to divide.
+void HostCore::lower_migration_rates() {
+  base::MutexLock lock(rates_mutex_);
+  const auto maximum = migration_maximum(arbiter_.options());
+  const auto all = guests();
+  double sum = 0;
+  const auto each_rate = [&](auto&& use) {
+    for (const auto& guest : all) {
+      host::GatePass pass(guest->gate());
+      if (pass && guest->migration().under_way()) use(guest->migration());
+    }
+  };
+  each_rate([&](migrate::GuestMigration& m) { sum += static_cast<double>(m.rate()); });
+  if (sum <= maximum) return;
+  each_rate([&](migrate::GuestMigration& m) {
+    m.set_rate(static_cast<std::uint64_t>(static_cast<double>(m.rate()) * (maximum / sum)));
+  });
 }
 
 // Says for each guest how fast what is elsewhere moves to its home, and begins passes.
@@ -212,17 +245,22 @@ void HostCore::follow(const std::vector<GuestCore*>& guests, const HostOptions& 
       home.next_pass = {};
       home.fruitless_passes = 0;
       home.pass_told = false;
+      home.some_stayed = false;
     }
     if (!migration.under_way()) {
       if (!home.pass_told) tell_pass(*guest, now);
-      if (1 - home.local <= kNegligible || now < home.next_pass || guest->memory().is_shut()) continue;
+      if (1 - home.local <= kNegligible && !home.some_stayed) continue;
+      if (now < home.next_pass || guest->memory().is_shut()) continue;
       home.pass_told = false;
       migration.begin(guest->node().node.id);
     }
     moving.push_back(guest);
   }
+  std::map<const host::NodeRuntime*, unsigned> arriving;
+  for (auto* guest : moving) ++arriving[&guest->node()];
   for (auto* guest : moving)
-    set_migration_rate(*guest, migration_maximum(options) / static_cast<double>(moving.size()), now);
+    set_migration_rate(*guest, migration_maximum(options) / static_cast<double>(moving.size()),
+                       std::max(arriving[&guest->node()], 1U), now);
 }
 
 // A pass is over: says what it brought, and when the next may begin.
@@ -231,6 +269,7 @@ void HostCore::tell_pass(GuestCore& guest, base::Nanos now) {
   const auto pass = guest.migration().pass();
   home.pass_told = true;
   // What was moved is worth another look soon; what stays is asked for less and less often.
+  home.some_stayed = pass.stayed() > 0;
   home.fruitless_passes = pass.moved > pass.stayed() ? 0 : std::min(home.fruitless_passes + 1, kMostPatience);
   home.next_pass = now + options_.rebalance_period * (std::int64_t{1} << home.fruitless_passes);
   if (pass.moved + pass.stayed() == 0) return;
@@ -241,7 +280,8 @@ void HostCore::tell_pass(GuestCore& guest, base::Nanos now) {
            text(pass.refused) + " refused by the kernel");
 }
 
-void HostCore::set_migration_rate(GuestCore& guest, double maximum, base::Nanos now) {
+// `arriving`: guests whose memory moves to its home, that one included. They divide what there is to be had.
+void HostCore::set_migration_rate(GuestCore& guest, double maximum, unsigned arriving, base::Nanos now) {
   const auto& home = guest.home;
   const auto& node = guest.node();
   policy::MigrationSnapshot s;
@@ -253,11 +293,12 @@ void HostCore::set_migration_rate(GuestCore& guest, double maximum, base::Nanos 
   // While a pass is under way there may be some that the census did not meet.
   const auto remote = static_cast<std::uint64_t>((1 - home.local) * static_cast<double>(s.resident));
   s.remote = std::max(remote, std::min(s.resident, policy::kRemainder));
-  s.destination_free = node.free;
   s.destination_memory = node.node.memory;
   s.min_free = arbiter_.min_free();
-  const auto planned = policy::plan_migration_rate(s).bytes_per_second;
   const auto kept = static_cast<std::uint64_t>(s.min_free * static_cast<double>(s.destination_memory));
+  const std::uint64_t free = node.free;
+  s.destination_free = free > kept ? kept + (free - kept) / arriving : free;
+  const auto planned = policy::plan_migration_rate(s).bytes_per_second;
   if (planned == 0 && s.destination_free <= kept) guest.migration().set_full();
   const auto rate = static_cast<double>(planned) < maximum ? planned : static_cast<std::uint64_t>(maximum);
   guest.migration().set_rate(rate);
@@ -292,8 +333,22 @@ bool HostCore::still_right(GuestCore& guest, const host::Move& move) {
 }
 
 void HostCore::make_moves(const host::MoveQueue::Moves& moves) {
-  for (const auto& move : moves)
-    if (!make_move(move)) return;
+  for (std::size_t i = 0; i < moves.size(); ++i) {
+    if (make_move(moves[i])) continue;
+    // Half an exchange is worse than none.
+    while (i > 0) take_back(moves[--i]);
+    return;
+  }
+}
+
+void HostCore::take_back(const host::Move& move) {
+  const auto guest = move.guest.lock();
+  if (guest == nullptr) return;
+  base::MutexLock lock(control_);
+  host::GatePass pass(guest->gate());
+  if (!pass || down_ || guest->node().node.id != move.to) return;
+  // Should that be refused, it stays, and the scheduler will find a place for it.
+  static_cast<void>(change_home(*guest, move.from, move.why, "the other guest of the exchange could not be moved"));
 }
 
 void HostCore::run_moves() noexcept {
@@ -362,7 +417,9 @@ Result<void> HostCore::change_home(GuestCore& guest, int node, const char* why, 
     // First of all: what is under way goes to the home that it leaves.
     base::MutexLock rates(rates_mutex_);
     home.changing = true;
-    home.homed_back = home.last_move.load() != HomeRecord::kNever && home.came_from == node;
+    // Back before most of its memory had followed: what it had left is still there.
+    home.homed_back =
+        home.last_move.load() != HomeRecord::kNever && home.came_from == node && home.local < kMostlyLocal;
     home.came_from = from.node.id;
     home.last_move = clock_.now().count();
     ++home.moves;
@@ -387,7 +444,7 @@ Result<void> HostCore::change_home(GuestCore& guest, int node, const char* why, 
     home.local = 0;
     home.changing = false;
     try {
-      set_migration_rate(guest, unused_migration_rate(guest), clock_.now());
+      begin_migration_rate(guest);
     } catch (const std::bad_alloc&) {
       // The scheduler's next look says it.
     }

@@ -115,6 +115,11 @@ Result<void> Seat::Impl::weigh(int more) {
   return {};
 }
 
+int Seat::Impl::weighed() const noexcept {
+  base::MutexLock lock(thread->mutex);
+  return thread->alive && own_nice && !unweighable ? nice - *own_nice : 0;
+}
+
 std::optional<Seat::Impl::Times> Seat::Impl::times_since_look() {
   base::MutexLock lock(thread->mutex);
   if (!thread->alive) return std::nullopt;

@@ -57,6 +57,8 @@ struct Seat::Impl {
   // for one that has ended, or is measured only, or whose own value it could not get back. Errors, once a seat: EPERM
   // (that it could not), errnos of setpriority and Thread::start.
   Result<void> weigh(int more);
+  // What it has been given so.
+  int weighed() const noexcept;
   // The scheduler: how long the thread ran and waited to run since the last call, in ns; none of one that has ended.
   struct Times {
     std::uint64_t cpu = 0, wait = 0;

@@ -426,6 +426,47 @@ TEST_P(Balancing, BusyGuestsAreSpread) {
   EXPECT_NE(told[0].reason.find("%"), std::string::npos) << "with figures: " << told[0].reason;
 }
 
+// With threads of its own: one decides, another changes homes.
+TEST_P(Balancing, TheSchedulerSpreadsThemByItself) {
+  host_ = Host();
+  make([](HostOptions& o) {
+    o.scheduler = Scheduler::automatic;
+    o.rebalance_period = std::chrono::milliseconds(100);
+  });
+  ASSERT_TRUE(host_.on_event({}));
+  auto a = add("a", kPages, {0}), b = add("b", kPages, {0});
+  fill_guest(a, 1);
+  fill_guest(b, 2);
+  Busy busy_a(a), busy_b(b);
+  EXPECT_TRUE(eventually([&] { return host_.stats()->homes[0].load > 1.2; }));
+  EXPECT_EQ(home(a) + home(b), 0) << "confined";
+  for (auto* guest : {&a, &b}) ASSERT_TRUE(guest->configure({.node_affinity = std::vector<int>{}}));
+  EXPECT_TRUE(eventually([&] { return home(a) + home(b) == 1; }));
+  EXPECT_EQ(wrong_in(a, 1), "");
+  EXPECT_EQ(wrong_in(b, 2), "");
+}
+
+// Of two that change places both do, or neither.
+TEST_P(Balancing, HalfAnExchangeIsTakenBack) {
+  auto a = add("a", kPages, {0}), b = add("b", kPages, {1});
+  fill_guest(a, 1);
+  fill_guest(b, 2);
+  for (auto* guest : {&a, &b}) ASSERT_TRUE(guest->configure({.node_affinity = std::vector<int>{}}));
+  const auto exchange = [&] {
+    core_of(host_)->make_moves({{core_of(a), 0, 1, "swap", "a"}, {core_of(b), 1, 0, "swap", "b"}});
+    return std::pair(home(a), home(b));
+  };
+  ASSERT_TRUE(b.configure({.rebalance = false}));
+  EXPECT_EQ(exchange(), std::pair(0, 1));
+  EXPECT_EQ(a.stats()->migrations, 2u) << "there and back";
+  EXPECT_EQ(b.stats()->migrations, 0u);
+  ASSERT_TRUE(b.configure({.rebalance = true}));
+  tick(std::chrono::minutes(10));  // when it has cooled down
+  EXPECT_EQ(exchange(), std::pair(1, 0));
+  EXPECT_EQ(wrong_in(a, 1), "");
+  EXPECT_EQ(wrong_in(b, 2), "");
+}
+
 // Of two busy guests on one processor, one with four times the shares.
 TEST_P(Balancing, WithCpuWeightsThreadsHaveNiceValuesByShares) {
   if (!os::can_lower_nice(nice_).value_or(false)) GTEST_SKIP() << "this process may not lower nice values";
