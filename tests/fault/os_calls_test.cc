@@ -165,7 +165,7 @@ class Injection final : public os::Interceptor {
 
 std::uint64_t after(std::uint64_t n, bool for_good) {
   static const bool full = std::getenv("VMM_FULL") != nullptr;
-  return full || n < 3 ? n + 1 : n * (for_good ? 4 : 2);
+  return full || n < 3 ? n + 1 : n * (for_good ? 6 : 3);
 }
 
 class Hazard28_OsCalls : public testing::TestWithParam<std::tuple<Way, CallCase>> {};
