@@ -5,13 +5,13 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "comparisons.h"
 #include "migrate/guest_migration.h"
-#include "os/mapping.h"
 #include "os/page_nodes.h"
 #include "os/pagemap.h"
 #include "region/guest_memory.h"
@@ -72,26 +72,24 @@ void compare_migration(const Settings&, Report& report) {
     region::Credit credit(kBytes / kPageSize);
     const auto pagemap = value_of(os::Pagemap::open(true));
     auto guest = guest_on(a, pages, credit, pagemap);
-    PlainMapping plain(kBytes, pages);
-    if (os::bind_to_node(plain.memory().data(), kBytes, a, os::NodePolicy::preferred) != 0)
-      throw std::runtime_error("mbind");
-    touch_all({guest->base(), kBytes});
-    touch_all(plain.memory());
+    const std::span<std::byte> memory(guest->base(), kBytes);
+    touch_all(memory);
     migrate::GuestMigration migration(*guest);
     migration.set_rate(std::uint64_t{1} << 50);
-    const bool huge = read_smaps(plain.memory()).huge > kBytes / 2;
-    int to_ours = b, to_raw = b;
+    const bool huge = read_smaps(memory).huge > kBytes / 2;
+    int to = b;
+    const auto turn_back = [&] { to = to == a ? b : a; };
     // Of a huge page one address stands for all of it: for both.
     const auto pair = take_turns(
         kTurns,
         [&] {
-          const double s = seconds([&] { move_guest(*guest, migration, to_ours); });
-          to_ours = to_ours == a ? b : a;
+          const double s = seconds([&] { move_guest(*guest, migration, to); });
+          turn_back();
           return s;
         },
         [&] {
-          const double s = seconds([&] { move_raw(plain.memory(), to_raw, huge ? kHugePageSize : kPageSize); });
-          to_raw = to_raw == a ? b : a;
+          const double s = seconds([&] { move_raw(memory, to, huge ? kHugePageSize : kPageSize); });
+          turn_back();
           return s;
         });
     report.at_least(name, 1 / pair.ratio(), 0.9,

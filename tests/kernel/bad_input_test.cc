@@ -145,6 +145,9 @@ TEST_F(BadInput, BudgetThatTheNodesBuffersLeaveNothingOf) {
   auto less = HostChange{};
   less.memory = 32 * MiB;
   expect_error((*core)->configure(less), kInvalid, "HostOptions::memory", "33554432", "give at least ");
+  HostChange negative;
+  negative.migration_rate_max = -1;
+  expect_error((*core)->configure(negative), kInvalid, "HostOptions::migration_rate_max", "-1", "MB/s");
   (*core)->shut_down();
 }
 
