@@ -24,7 +24,7 @@ struct HomeRecord {
   std::atomic<base::Nanos::rep> last_move{kNever};     // time
   std::atomic<base::Nanos::rep> not_before{0};         // a move that failed is not tried again until then
   std::atomic<int> came_from{-1};
-  std::atomic<bool> homed_back{false};                 // the last move was to where it had come from
+  std::atomic<bool> homed_back{false};                 // the last move was to where most of it still was
   std::atomic<std::uint64_t> moves{0};
   std::atomic<bool> changing{false};                   // who changes the home says what is moved
   std::atomic<int> nice{0};                            // of its threads, above what they came with
@@ -32,6 +32,7 @@ struct HomeRecord {
 
   // Bytes per node, as the host's topology lists them, scaled up from a sample; empty: not known.
   std::vector<std::uint64_t> by_node;
+  double counted = 0;             // bytes that it held then
   double owed = 0;                // processor time, as the last plan says
   double behind = 0;              // the same within its node (policy/thread_weights.h)
   std::uint64_t moves_seen = 0;   // at the last look

@@ -168,8 +168,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   void count_nodes(GuestCore& guest, const std::vector<int>& ids, std::uint32_t sample) VMM_EXCLUDES(rates_mutex_);
   policy::RebalanceGuest claim_of(GuestCore& guest, const std::vector<int>& ids, base::Nanos elapsed,
                                   base::Nanos now);
-  void follow(const std::vector<GuestCore*>& guests, const HostOptions& options, base::Nanos now)
-      VMM_EXCLUDES(rates_mutex_);
+  void follow(const std::vector<GuestCore*>& guests, base::Nanos now) VMM_EXCLUDES(rates_mutex_);
   void tell_pass(GuestCore& guest, base::Nanos now);
   static double migration_maximum(const HostOptions& options) noexcept;
   void begin_migration_rate(GuestCore& guest) VMM_REQUIRES(rates_mutex_);

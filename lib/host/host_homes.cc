@@ -113,7 +113,7 @@ void HostCore::look_at_homes(base::Nanos now) {
   last_homes_look_ = now;
   for (std::size_t i = 0; i < nodes_.size(); ++i) nodes_[i]->load.store(plan.loads[i], std::memory_order_relaxed);
   for (std::size_t i = 0; i < there.size(); ++i) there[i]->home.owed = plan.owed[i];
-  if (nodes_.size() > 1) follow(there, options, now);
+  if (nodes_.size() > 1) follow(there, now);
   if (options.cpu_weights) weigh(there, s, plan);
   passes.clear();
   for (std::size_t i = 0; i < plan.moves.size();) {
@@ -156,6 +156,7 @@ void HostCore::count_nodes(GuestCore& guest, const std::vector<int>& ids, std::u
   const auto census = migrate::take_census(guest.memory(), ids, sample, homes_random_);
   const auto held = static_cast<double>(held_by(guest.memory()));
   home.by_node.clear();
+  home.counted = held;
   // Of what nobody finds nothing is known to be elsewhere.
   double local = 1;
   for (std::size_t i = 0; i < ids.size() && census.known > 0; ++i) {
@@ -181,7 +182,10 @@ policy::RebalanceGuest HostCore::claim_of(GuestCore& guest, const std::vector<in
   g.wanted = demand.wanted;
   g.threads = demand.threads;
   g.resident = held_by(m);
-  g.by_node = home.by_node;
+  // As it was divided when it was counted.
+  for (const auto bytes : home.by_node)
+    g.by_node.push_back(static_cast<std::uint64_t>(static_cast<double>(bytes) / std::max(home.counted, 1.0) *
+                                                   static_cast<double>(g.resident)));
   g.reservation = m.arbitration.reserved.load(std::memory_order_relaxed) * kPageSize;
   // Where its owner lets it be, and its threads may run.
   const auto allowed = guest.affinity();
@@ -232,8 +236,9 @@ void HostCore::lower_migration_rates() {
 }
 
 // Says for each guest how fast what is elsewhere moves to its home, and begins passes.
-void HostCore::follow(const std::vector<GuestCore*>& guests, const HostOptions& options, base::Nanos now) {
+void HostCore::follow(const std::vector<GuestCore*>& guests, base::Nanos now) {
   base::MutexLock lock(rates_mutex_);
+  const auto maximum = migration_maximum(arbiter_.options());
   std::vector<GuestCore*> moving;
   for (auto* guest : guests) {
     auto& home = guest->home;
@@ -259,8 +264,8 @@ void HostCore::follow(const std::vector<GuestCore*>& guests, const HostOptions& 
   std::map<const host::NodeRuntime*, unsigned> arriving;
   for (auto* guest : moving) ++arriving[&guest->node()];
   for (auto* guest : moving)
-    set_migration_rate(*guest, migration_maximum(options) / static_cast<double>(moving.size()),
-                       std::max(arriving[&guest->node()], 1U), now);
+    set_migration_rate(*guest, maximum / static_cast<double>(moving.size()), std::max(arriving[&guest->node()], 1U),
+                       now);
 }
 
 // A pass is over: says what it brought, and when the next may begin.
@@ -334,7 +339,13 @@ bool HostCore::still_right(GuestCore& guest, const host::Move& move) {
 
 void HostCore::make_moves(const host::MoveQueue::Moves& moves) {
   for (std::size_t i = 0; i < moves.size(); ++i) {
-    if (make_move(moves[i])) continue;
+    bool made = false;
+    try {
+      made = make_move(moves[i]);
+    } catch (const std::bad_alloc&) {
+      // No memory to decide with: the scheduler will want it again.
+    }
+    if (made) continue;
     // Half an exchange is worse than none.
     while (i > 0) take_back(moves[--i]);
     return;
@@ -347,6 +358,8 @@ void HostCore::take_back(const host::Move& move) {
   base::MutexLock lock(control_);
   host::GatePass pass(guest->gate());
   if (!pass || down_ || guest->node().node.id != move.to) return;
+  // Its owner has the last word here, too.
+  if (!guest->home.movable || !allows(guest->affinity(), move.from)) return;
   // Should that be refused, it stays, and the scheduler will find a place for it.
   static_cast<void>(change_home(*guest, move.from, move.why, "the other guest of the exchange could not be moved"));
 }
@@ -356,7 +369,7 @@ void HostCore::run_moves() noexcept {
     try {
       make_moves(*moves);
     } catch (const std::bad_alloc&) {
-      // No memory to decide with: the scheduler will want it again.
+      // What could not be taken back stays, and is balanced anew.
     }
   }
 }

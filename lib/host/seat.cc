@@ -117,7 +117,7 @@ Result<void> Seat::Impl::weigh(int more) {
 
 int Seat::Impl::weighed() const noexcept {
   base::MutexLock lock(thread->mutex);
-  return thread->alive && own_nice && !unweighable ? nice - *own_nice : 0;
+  return thread->alive && own_nice ? nice - *own_nice : 0;
 }
 
 std::optional<Seat::Impl::Times> Seat::Impl::times_since_look() {

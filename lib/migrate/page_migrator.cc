@@ -90,7 +90,7 @@ MigrationSlice PageMigrator::look(std::uint64_t most) noexcept {
   for (std::size_t i = 0; i < asked.count && batch.count < most; ++i) {
     // With NUMA balancing on it may be there all the same: that it is not is said by nobody but the page table.
     const auto word = guest_.table.load(asked.index[i]);
-    const bool untold = nodes[i] == -ENOENT && word.state() == region::PageState::resident;
+    const bool untold = !counts_ && nodes[i] == -ENOENT && word.state() == region::PageState::resident;
     if ((nodes[i] < 0 && !untold) || nodes[i] == node_) continue;
     if (all_pinned || word.pinned()) pinned[i] = !untold;
     else batch.add(asked.pages[i], asked.index[i], untold);

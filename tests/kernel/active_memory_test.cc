@@ -214,7 +214,7 @@ class IdleTax : public test::EachWay {
         const bool known = a.samples > 0 && a.active > 2 * i.active && i.active < i.memory / 10;
         in_a_row = known && settled(held) ? in_a_row + 1 : 0;
         return in_a_row == 10;
-      }, std::chrono::seconds(300))) << held.active << " and " << held.idle << " pages";
+      }, std::chrono::seconds(240))) << held.active << " and " << held.idle << " pages";
     }
     EXPECT_TRUE(test::eventually([&] { return host->stats()->state == MemoryState::high; }));
     EXPECT_EQ(test::wrong_in(*idle, 1), "");
