@@ -38,11 +38,11 @@ PageWord PageTable::lock(std::uint64_t page) noexcept {
   }
 }
 
-void PageTable::unlock(std::uint64_t page, PageWord word) noexcept {
+void PageTable::set(std::uint64_t page, PageWord word) noexcept {
   const PageWord old(words_[page].load(std::memory_order_relaxed));
   VMM_CHECK(old.locked());
   if (!may_become(old.state(), word.state())) VMM_CHECK_EQ(old.state(), word.state());
-  words_[page].store(word.with_lock(false).raw(), std::memory_order_release);
+  words_[page].store(word.raw(), std::memory_order_release);
 }
 
 PageWord PageTable::unwatch(std::uint64_t page, PageWord word) noexcept {

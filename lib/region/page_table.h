@@ -43,7 +43,9 @@ class PageTable {
   PageWord lock(std::uint64_t page) noexcept;
 
   // Lets go of a lock and sets the word; checks may_become. After a batch of these, released() must be called.
-  void unlock(std::uint64_t page, PageWord word) noexcept;
+  void unlock(std::uint64_t page, PageWord word) noexcept { set(page, word.with_lock(false)); }
+  // Sets the word, and keeps the lock, for a page that goes through several states in one go.
+  void change(std::uint64_t page, PageWord word) noexcept { set(page, word.with_lock(true)); }
 
   // The page, whose lock is the caller's, has been touched: it is watched no longer, nor is any of a huge page that is
   // watched as one, but for pages that somebody else has locked. Returns the word for unlock(). Waits for nothing.
@@ -65,6 +67,8 @@ class PageTable {
   void set_bell(const os::Doorbell* bell) noexcept { bell_.store(bell, std::memory_order_seq_cst); }
 
  private:
+  void set(std::uint64_t page, PageWord word) noexcept;
+
   os::Mapping memory_;
   std::atomic<std::uint64_t>* words_ = nullptr;
   std::uint64_t pages_ = 0;

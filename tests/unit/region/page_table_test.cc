@@ -36,6 +36,21 @@ TEST(PageTable, ALockIsHeldByOneAndGivesTheWordWithoutIt) {
   EXPECT_FALSE(table.load(0).locked());
 }
 
+TEST(PageTable, AChangeKeepsTheLock) {
+  auto table = make(1);
+  auto word = table.lock(0).with_state(PageState::resident);
+  for (const auto state : {PageState::resident, PageState::isolated, PageState::shared}) {
+    word = word.with_state(state);
+    table.change(0, word);
+    EXPECT_EQ(table.load(0).state(), state);
+    EXPECT_TRUE(table.load(0).locked());
+    EXPECT_FALSE(table.try_lock(0));
+  }
+  table.unlock(0, word);
+  EXPECT_EQ(table.load(0).state(), PageState::shared);
+  EXPECT_FALSE(table.load(0).locked());
+}
+
 TEST(PageTable, LocksExclude) {
   auto table = make(1);
   std::uint64_t counter = 0;  // protected by the page's lock
