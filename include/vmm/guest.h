@@ -71,7 +71,8 @@ class VMM_API Guest {
 
   // The guest's memory: 2 MiB aligned, readable and writable. Valid until the guest (or its host) is
   // destroyed. Use it like any memory, except: no munmap, mremap, mprotect, MADV_DONTNEED or second
-  // userfaultfd on it (discard() instead of MADV_DONTNEED). Empty for an inert handle.
+  // userfaultfd on it (discard() instead of MADV_DONTNEED). What is moved away with mremap all the same, and was not in
+  // memory, gets SIGBUS while the guest lives (SIGSEGV before Linux 6.6). Empty for an inert handle.
   std::span<std::byte> memory() const noexcept;
 
   // Gives the calling thread a seat. Errors: Errc::already_attached, Errc::inert_handle, EINVAL (none of

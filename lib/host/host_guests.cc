@@ -23,6 +23,7 @@ os::UffdFeatures features_of(const Capabilities& caps, bool move) {
   f.move = move;
   f.wp_async = move;
   f.poison = caps.has("poison");
+  f.remap = true;
   return f;
 }
 

@@ -12,6 +12,7 @@ const char* to_string(Call call) noexcept {
   switch (call) {
     case Call::mmap: return "mmap";
     case Call::munmap: return "munmap";
+    case Call::mremap: return "mremap";
     case Call::mprotect: return "mprotect";
     case Call::memfd_create: return "memfd_create";
     case Call::madvise: return "madvise";

@@ -61,6 +61,31 @@ Result<Mapping> Mapping::anonymous(std::uint64_t bytes) {
   return Mapping(start, bytes, start, bytes);
 }
 
+Result<Mapping> Mapping::reserved(std::uint64_t bytes) {
+  void* p = call(Call::mmap, [&] {
+    return ::mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  });
+  if (p == MAP_FAILED) return mmap_failed(bytes);
+  auto* start = static_cast<std::byte*>(p);
+  return Mapping(start, bytes, start, bytes);
+}
+
+Result<Mapping> Mapping::private_file(int fd, std::uint64_t bytes, std::uint64_t offset) {
+  void* p = call(Call::mmap, [&] {
+    return ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, static_cast<off_t>(offset));
+  });
+  if (p == MAP_FAILED) return mmap_failed(bytes);
+  auto* start = static_cast<std::byte*>(p);
+  return Mapping(start, bytes, start, bytes);
+}
+
+int Mapping::move_onto(void* target) noexcept {
+  void* p = call(Call::mremap, [&] { return ::mremap(base_, mapped_, mapped_, MREMAP_MAYMOVE | MREMAP_FIXED, target); });
+  if (p == MAP_FAILED) return errno;
+  base_ = data_ = nullptr;
+  return 0;
+}
+
 Result<Mapping> Mapping::shared_file(int fd, std::uint64_t bytes) {
   void* p = call(Call::mmap, [&] { return ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0); });
   if (p == MAP_FAILED) return mmap_failed(bytes);
@@ -102,20 +127,17 @@ int drop_pages(void* start, std::uint64_t bytes) noexcept {
   return 0;
 }
 
+bool is_mapped(const void* start, std::uint64_t bytes) noexcept {
+  // Anonymous memory has nothing to be written back: the kernel only looks whether it is there.
+  return ::msync(const_cast<void*>(start), bytes, MS_ASYNC) == 0 || errno != ENOMEM;
+}
+
 int make_inaccessible(void* start, std::uint64_t bytes) noexcept {
   return call(Call::mprotect, [&] { return ::mprotect(start, bytes, PROT_NONE); }) == 0 ? 0 : errno;
 }
 
 int make_accessible(void* start, std::uint64_t bytes) noexcept {
   return call(Call::mprotect, [&] { return ::mprotect(start, bytes, PROT_READ | PROT_WRITE); }) == 0 ? 0 : errno;
-}
-
-int map_file_private(void* start, std::uint64_t bytes, int fd, std::uint64_t offset) noexcept {
-  void* p = call(Call::mmap, [&] {
-    return ::mmap(start, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd,
-                  static_cast<off_t>(offset));
-  });
-  return p == MAP_FAILED ? errno : 0;
 }
 
 int populate_for_read(void* start, std::uint64_t bytes) noexcept { return advise(start, bytes, MADV_POPULATE_READ); }

@@ -20,12 +20,26 @@ class Mapping {
   // Readable, writable, zero; costs memory only where touched. Errors: ENOMEM and other errnos of mmap.
   static Result<Mapping> anonymous(std::uint64_t bytes);
 
+  // As anonymous(), but inaccessible until make_accessible(): so that it never becomes one with a neighbour that has been
+  // touched, and so would merge with no other where it is moved to. Errors: as anonymous().
+  static Result<Mapping> reserved(std::uint64_t bytes);
+
   // As anonymous(), aligned to kHugePageSize, with an inaccessible guard of kHugePageSize on both sides.
   static Result<Mapping> guarded(std::uint64_t bytes);
+
+  // So many bytes of the file from `offset` on, readable and writable: what is written is the mapping's own, page by
+  // page. Errors: ENOMEM and other errnos of mmap.
+  static Result<Mapping> private_file(int fd, std::uint64_t bytes, std::uint64_t offset);
 
   // The first bytes of the file, readable and writable; what is written is seen in the file, and by who maps it. A child
   // of fork() does not get it. Errors: ENOMEM and other errnos of mmap and madvise.
   static Result<Mapping> shared_file(int fd, std::uint64_t bytes);
+
+  // Takes the place of the mappings in [target, target + size()), with all that is set for it, in one step for whoever
+  // looks: a page of theirs, or one of this. Nothing is left of this then: what owns them owns it. Errors: ENOMEM and
+  // other errnos of mremap; then this is as it was, and the target too, or it is gone, see is_mapped(). Not for fault
+  // threads: where this is registered for it, whoever reads the userfaultfd of a range that moves is waited for.
+  int move_onto(void* target) noexcept;
 
   std::byte* data() const noexcept { return data_; }
   std::uint64_t size() const noexcept { return size_; }
@@ -47,12 +61,11 @@ enum class NodePolicy { preferred, bound };
 // Drops the pages of the range, in slices; mlocked ranges too (MADV_DONTNEED_LOCKED, Linux >= 5.18). On an error
 // the slices before the failing one are dropped.
 int drop_pages(void* start, std::uint64_t bytes) noexcept;
+// Whether every page of the range belongs to some mapping.
+bool is_mapped(const void* start, std::uint64_t bytes) noexcept;
 // Nothing can touch the range any more: SIGSEGV.
 int make_inaccessible(void* start, std::uint64_t bytes) noexcept;
 int make_accessible(void* start, std::uint64_t bytes) noexcept;
-// The range shows the file from `offset` on; what is written there is the process's own, page by page. What was there is
-// gone, and with it what was set for it: advice (fork, core dumps, huge pages), policy and registration. Page-aligned.
-int map_file_private(void* start, std::uint64_t bytes, int fd, std::uint64_t offset) noexcept;
 // Makes every page of the range present, to be read (MADV_POPULATE_READ, Linux >= 5.14).
 int populate_for_read(void* start, std::uint64_t bytes) noexcept;
 // Makes every page of the range present and writable (MADV_POPULATE_WRITE, Linux >= 5.14).

@@ -90,6 +90,8 @@ Result<Userfaultfd> Userfaultfd::open(UffdFeatures wanted) {
   if (wanted.move) api.features |= UFFD_FEATURE_MOVE;
   if (wanted.wp_async) api.features |= UFFD_FEATURE_WP_ASYNC;
   if (wanted.poison) api.features |= UFFD_FEATURE_POISON;
+  if (wanted.remap) api.features |= UFFD_FEATURE_EVENT_REMAP;
+  if (wanted.protect_files) api.features |= UFFD_FEATURE_WP_HUGETLBFS_SHMEM;
   if (const int error = ioctl_errno(Call::uffd_api, fd, UFFDIO_API, &api))
     return base::fail_errno(error, "UFFDIO_API", "this kernel lacks a userfaultfd feature that was asked for");
   u.features_ = wanted;
@@ -104,6 +106,13 @@ int Userfaultfd::register_range(const void* start, std::uint64_t bytes, bool wri
   return ioctl_errno(Call::uffd_register, fd(), UFFDIO_REGISTER, &r);
 }
 
+int Userfaultfd::register_writes(const void* start, std::uint64_t bytes) const noexcept {
+  uffdio_register r{};
+  r.range = {address_of(start), bytes};
+  r.mode = UFFDIO_REGISTER_MODE_WP;
+  return ioctl_errno(Call::uffd_register, fd(), UFFDIO_REGISTER, &r);
+}
+
 int Userfaultfd::unregister_range(const void* start, std::uint64_t bytes) const noexcept {
   uffdio_range r{address_of(start), bytes};
   return ioctl_errno(Call::uffd_unregister, fd(), UFFDIO_UNREGISTER, &r);
@@ -115,13 +124,16 @@ int Userfaultfd::wake(const void* start, std::uint64_t bytes) const noexcept {
 }
 
 int Userfaultfd::write_protect(const void* start, std::uint64_t bytes, bool protect) const noexcept {
-  uffdio_writeprotect w{};
-  w.range = {address_of(start), bytes};
-  w.mode = protect ? UFFDIO_WRITEPROTECT_MODE_WP : 0;
-  for (int idle = 0;; ++idle) {
-    const int error = ioctl_errno(Call::uffd_writeprotect, fd(), UFFDIO_WRITEPROTECT, &w);
-    if (error != EAGAIN || idle >= 16) return error;
-  }
+  // Before Linux 6.3 a range over two mappings is refused.
+  return resume(bytes, ENOENT,
+                [&](std::uint64_t done, std::uint64_t length) {
+                  uffdio_writeprotect w{};
+                  w.range = {address_of(start) + done, length};
+                  w.mode = protect ? UFFDIO_WRITEPROTECT_MODE_WP : 0;
+                  const int error = ioctl_errno(Call::uffd_writeprotect, fd(), UFFDIO_WRITEPROTECT, &w);
+                  return std::pair<std::int64_t, int>(error == 0 ? static_cast<std::int64_t>(length) : 0, error);
+                })
+      .error;
 }
 
 int Userfaultfd::poison(const void* start, std::uint64_t bytes) const noexcept {

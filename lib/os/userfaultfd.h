@@ -16,7 +16,7 @@ struct FaultEvent {
   std::uint64_t address;  // of the page
   bool write;             // the access was a write
   bool write_protected;   // the page is there, but protected
-  bool other;             // an event of another kind, which nobody asked for
+  bool other;             // an event of another kind: a mapping has been moved
   int thread;             // kernel id of the thread that waits
 };
 
@@ -30,6 +30,8 @@ struct UffdFeatures {
   bool move = false;          // UFFDIO_MOVE
   bool wp_async = false;      // the kernel resolves write-protect faults itself
   bool poison = false;        // UFFDIO_POISON
+  bool remap = false;         // a registered mapping that is moved stays registered; who moves it waits for a read()
+  bool protect_files = false; // mappings of memory files can be write-protected (Linux >= 5.19)
   bool user_mode_only = false;  // found, not asked for: kernel-mode faults get EFAULT
 };
 
@@ -45,6 +47,8 @@ class Userfaultfd {
 
   // All return an errno, 0 = done.
   int register_range(const void* start, std::uint64_t bytes, bool write_protect) const noexcept;
+  // For write-protect faults alone: missing pages are the kernel's business.
+  int register_writes(const void* start, std::uint64_t bytes) const noexcept;
   int unregister_range(const void* start, std::uint64_t bytes) const noexcept;
   int wake(const void* start, std::uint64_t bytes) const noexcept;
   int write_protect(const void* start, std::uint64_t bytes, bool protect) const noexcept;

@@ -290,10 +290,24 @@ void FaultService::drain(GuestMemory& guest) noexcept {
   for (auto e = events.begin(); e != end; ++e) {
     if (e->other) continue;
     // One answer wakes every thread that waits for the page.
-    if (e != events.begin() && (e - 1)->address == e->address && (e - 1)->write_protected == e->write_protected)
+    if (e != events.begin() && !(e - 1)->other && (e - 1)->address == e->address &&
+        (e - 1)->write_protected == e->write_protected)
       continue;
     bump(guest.counters.faults);
+    if (guest.page_of(e->address) >= guest.pages()) {
+      refuse_moved(guest, e->address);
+      continue;
+    }
     handle({&guest, guest.page_of(e->address), since, e->write, e->write_protected, e->thread});
+  }
+}
+
+// The owner has moved a part of the guest away (mremap), and touches a page that was not in it then.
+void FaultService::refuse_moved(GuestMemory& guest, std::uint64_t address) noexcept {
+  auto* const place = guest.at(0) + (address - reinterpret_cast<std::uintptr_t>(guest.at(0)));
+  guest.refuse_at(place);
+  bump(guest.counters.rejected_faults);
+  for (int tries = 0; guest.uffd().wake(place, kPageSize) != 0 && tries < 16; ++tries) {
   }
 }
 
@@ -391,6 +405,10 @@ Outcome FaultService::answer(Fault& fault) noexcept {
         break;
       case PageState::lost: outcome = reject(fault, *word); break;
       case PageState::shared:
+        // It waited while a frame was put in its place.
+        guest.wake(fault.page, 1);
+        guest.table.unlock(fault.page, *word);
+        break;
       case PageState::compressed: VMM_CHECK_EQ(word->state(), PageState::resident);
     }
     // No released(): nobody but this thread could wait for what it has just held, and ringing its own bell would

@@ -100,6 +100,7 @@ class FaultService {
   void finish_removals() noexcept;
   void pump_prefetches() noexcept;
   void drain(GuestMemory& guest) noexcept;
+  static void refuse_moved(GuestMemory& guest, std::uint64_t address) noexcept;
   void handle(Fault fault) noexcept;
   void retry_deferred() noexcept;
   bool already_deferred(const GuestMemory& guest, std::uint64_t page) const noexcept;

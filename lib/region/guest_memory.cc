@@ -15,23 +15,31 @@
 namespace vmm::region {
 namespace {
 
-Result<void> set_node(const os::Mapping& m, const GuestMemoryOptions& o, int node) {
-  const auto policy = o.bind ? os::NodePolicy::bound : os::NodePolicy::preferred;
-  const int e = os::bind_to_node(m.data(), m.size(), node, policy);
+constexpr const char* kGuestName = "vmm-guest";
+
+int try_node(void* start, std::uint64_t bytes, const GuestMemoryOptions& o, int node) noexcept {
+  const int e = os::bind_to_node(start, bytes, node, o.bind ? os::NodePolicy::bound : os::NodePolicy::preferred);
   // Without NUMA in the kernel, or with mbind forbidden (container profiles), there is no placement to lose.
-  if (e == 0 || (!o.bind && (e == ENOSYS || e == EPERM))) return {};
+  return !o.bind && (e == ENOSYS || e == EPERM) ? 0 : e;
+}
+
+Result<void> set_node(const os::Mapping& m, const GuestMemoryOptions& o, int node) {
+  const int e = try_node(m.data(), m.size(), o, node);
+  if (e == 0) return {};
   return base::fail_errno(e, "mbind of guest \"" + o.name + "\" to node " + std::to_string(node),
                           "choose a node that has memory, see probe()");
 }
 
+int hide(const os::Mapping& m, const GuestMemoryOptions& o) noexcept {
+  const int e = os::keep_from_children(m.data(), m.size());
+  return e != 0 || o.core_dump ? e : os::exclude_from_core_dumps(m.data(), m.size());
+}
+
 // All flags and the policy before the first touch: otherwise pieces split off later never merge again.
 Result<void> prepare(const os::Mapping& m, const GuestMemoryOptions& o, bool large_pages, const char* what) {
-  const auto failed = [&](int error, const char* call) {
-    return base::fail_errno(error, std::string(call) + " of guest \"" + o.name + "\"", "check the kernel's limits");
-  };
-  if (const int e = os::keep_from_children(m.data(), m.size())) return failed(e, "madvise(MADV_DONTFORK)");
-  if (!o.core_dump)
-    if (const int e = os::exclude_from_core_dumps(m.data(), m.size())) return failed(e, "madvise(MADV_DONTDUMP)");
+  if (const int e = hide(m, o))
+    return base::fail_errno(e, "madvise(MADV_DONTFORK, MADV_DONTDUMP) of guest \"" + o.name + "\"",
+                            "check the kernel's limits");
   // A kernel without huge pages refuses the advice, and then there is nothing to advise.
   os::advise_huge_pages(m.data(), m.size(), large_pages);
   if (auto r = set_node(m, o, o.node); !r) return r;
@@ -62,7 +70,7 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::create(const GuestMemoryOption
   g->heat_memory_ = std::move(*heat);
   static_assert(sizeof(std::atomic<std::uint8_t>) == 1);
   g->heat_ = reinterpret_cast<std::atomic<std::uint8_t>*>(g->heat_memory_.data());
-  if (auto r = prepare(g->memory_, options, options.large_pages, "vmm-guest"); !r) return tl::unexpected(r.error());
+  if (auto r = prepare(g->memory_, options, options.large_pages, kGuestName); !r) return tl::unexpected(r.error());
   // Pages that are copied into staging touch it: a huge page there would hold 512 where one was charged.
   const bool large_staging = options.large_pages && options.move;
   if (auto r = prepare(g->staging_, options, large_staging, "vmm-staging"); !r) return tl::unexpected(r.error());
@@ -90,15 +98,30 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::create(const GuestMemoryOption
 }
 
 Result<void> GuestMemory::set_home(int node) {
+  // First: who puts a mapping into its memory just then looks whether it is the one that it has set.
+  const int before = home_.exchange(node, std::memory_order_acq_rel);
   auto r = set_node(memory_, options_, node);
   if (r) r = set_node(staging_, options_, node);
-  if (r) {
-    home_ = node;
-    return r;
-  }
+  if (r) return r;
   // As it was, as far as the kernel lets it be.
-  static_cast<void>(set_node(memory_, options_, home_));
+  home_.store(before, std::memory_order_release);
+  static_cast<void>(set_node(memory_, options_, before));
   return r;
+}
+
+int GuestMemory::dress(const os::Mapping& piece, int home, bool of_file) const noexcept {
+  if (const int e = hide(piece, options_)) return e;
+  // Huge pages, policy and name of a file's mapping are the file's.
+  if (of_file) return 0;
+  os::advise_huge_pages(piece.data(), piece.size(), options_.large_pages);
+  const int e = try_node(piece.data(), piece.size(), options_, home);
+  if (e != 0 && options_.bind) return e;
+  os::name_range(piece.data(), piece.size(), kGuestName);
+  return 0;
+}
+
+int GuestMemory::follow_home(std::uint64_t page, std::uint64_t count) noexcept {
+  return try_node(at(page), count * kPageSize, options_, home());
 }
 
 void GuestMemory::shut() noexcept {
@@ -137,14 +160,16 @@ void GuestMemory::wake(std::uint64_t page, std::uint64_t count) noexcept {
   table.released();
 }
 
-void GuestMemory::refuse(std::uint64_t page) noexcept {
-  int error = uffd_.poison(at(page), kPageSize);
+void GuestMemory::refuse_at(std::byte* place) noexcept {
+  int error = uffd_.poison(place, kPageSize);
   if (error == EEXIST) {
     // A write-protect marker stands in its place; or poison does already, which this does not touch.
-    uffd_.write_protect(at(page), kPageSize, false);
-    error = uffd_.poison(at(page), kPageSize);
+    uffd_.write_protect(place, kPageSize, false);
+    error = uffd_.poison(place, kPageSize);
   }
-  if (error != 0 && error != EEXIST) os::make_inaccessible(at(page), kPageSize);
+  // EAGAIN: a mapping is being moved, and the fault thread is to read of it first. The place stays empty until the next
+  // touch.
+  if (error != 0 && error != EEXIST && error != EAGAIN) os::make_inaccessible(place, kPageSize);
 }
 
 Marker GuestMemory::remove_marker(std::uint64_t page) noexcept {

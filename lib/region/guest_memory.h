@@ -142,6 +142,14 @@ class GuestMemory {
   // stay where they are. One thread at a time. Errors: ENODEV, ENOMEM; on error nothing has changed.
   Result<void> set_home(int node);
 
+  int home() const noexcept { return home_.load(std::memory_order_acquire); }
+  // Gives a mapping that is to take the place of a part of the guest all that is set for that, the policy of `home`
+  // among it; of a memory file, what makes sense for one. Before any page of it is touched: then it merges with what is
+  // round it. An errno.
+  int dress(const os::Mapping& piece, int home, bool of_file) const noexcept;
+  // Sets the home's policy once more. An errno.
+  int follow_home(std::uint64_t page, std::uint64_t count) noexcept;
+
   // Immutable.
   std::uint64_t id() const noexcept { return options_.id; }
   const std::string& name() const noexcept { return options_.name; }
@@ -206,7 +214,9 @@ class GuestMemory {
 
   // Whoever touches the page from now on gets SIGBUS, or SIGSEGV before Linux 6.6; never zeros. Its place is empty,
   // or has been refused before. Does not wake.
-  void refuse(std::uint64_t page) noexcept;
+  void refuse(std::uint64_t page) noexcept { refuse_at(at(page)); }
+  // The same where its owner has moved a part of the guest to, against the rules: nobody knows what belongs there.
+  void refuse_at(std::byte* place) noexcept;
 
   // A write-protect marker in the page's empty place makes COPY and MOVE fail for ever: takes it away if there is one.
   // stays: the kernel refused. unknown: it does not tell what is there.
@@ -256,7 +266,7 @@ class GuestMemory {
   GuestMemory(const GuestMemoryOptions& options, Credit& credit, const os::Pagemap& pagemap);
 
   const GuestMemoryOptions options_;
-  int home_;
+  std::atomic<int> home_;
   Credit& credit_;
   const os::Pagemap& pagemap_;
   os::Mapping memory_;

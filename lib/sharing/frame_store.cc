@@ -159,8 +159,8 @@ int FrameStore::give_back(FrameRun run) noexcept {
   return 0;
 }
 
-int FrameStore::map(FrameRun run, std::byte* start) const noexcept {
-  return os::map_file_private(start, run.count * kPageSize, file_.fd(), run.first * kPageSize);
+Result<os::Mapping> FrameStore::mapping(FrameRun run) const {
+  return os::Mapping::private_file(file_.fd(), run.count * kPageSize, run.first * kPageSize);
 }
 
 }  // namespace vmm::sharing

@@ -53,9 +53,8 @@ class FrameStore {
   int release(FrameRun run) noexcept;
   std::uint32_t references(std::uint64_t frame) const noexcept;
 
-  // The range shows the run; what was there is gone, and all that was set for it (os::map_file_private). Its references
-  // are the caller's business. An errno; 0 = done.
-  int map(FrameRun run, std::byte* start) const noexcept;
+  // A mapping that shows the run. Its references are the caller's business. Errors: errnos of mmap.
+  Result<os::Mapping> mapping(FrameRun run) const;
 
   int node() const noexcept { return node_; }
   std::uint64_t capacity() const noexcept { return capacity_; }

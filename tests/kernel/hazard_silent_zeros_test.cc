@@ -1,4 +1,5 @@
 // Hazards 1 and 2: a page that was taken away, or whose guest has ended, never reads as zero.
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -123,6 +124,39 @@ TEST_P(SilentZeros, Hazard01_RefusedProtectionAtTheEndGivesNoZeros) {
   for (auto& w : waiters) w.join();
   EXPECT_EQ(segv, 8);
   EXPECT_EQ(zeros, 0);
+}
+
+// Against the rules; but not for zeros in the place of its bytes.
+TEST_P(SilentZeros, Hazard01_WhatItsOwnerMovesAwayIsThereOrGetsASignal) {
+  CatchSignals catcher;
+  NodeRig rig(GetParam(), one_by_one());
+  auto& guest = rig.add();
+  make_mixed(rig, guest);
+  constexpr std::uint64_t kMoved = 128;
+  const auto id = guest->id();
+  const auto in_place = test::resident_pages(guest.at(0), kMoved);
+  ASSERT_LT(in_place, kMoved / 3 * 2);
+  auto* const to = static_cast<std::byte*>(
+      ::mmap(nullptr, kMoved * kPageSize, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  ASSERT_NE(to, MAP_FAILED);
+  ASSERT_EQ(::mremap(guest.at(0), kMoved * kPageSize, kMoved * kPageSize, MREMAP_MAYMOVE | MREMAP_FIXED, to), to);
+  std::uint64_t refused = 0;
+  for (std::uint64_t page = 0; page < kMoved; ++page) {
+    const auto a = try_read(to + page * kPageSize);
+    if (a.signal == 0) {
+      EXPECT_EQ(a.value, id) << "page " << page;
+    } else {
+      EXPECT_TRUE(a.signal == SIGBUS || a.signal == SIGSEGV) << "page " << page;
+      ++refused;
+    }
+  }
+  EXPECT_EQ(refused, kMoved - in_place);
+  // The rest is as it was.
+  rig.finish();
+  EXPECT_EQ(guest.wrong(kMoved, 192, 1), "");
+  EXPECT_TRUE(test::is_zero(guest.at(200)));
+  rig.remove(guest);
+  ::munmap(to, kMoved * kPageSize);
 }
 
 TEST_P(SilentZeros, Hazard01_ChildOfForkGetsSigsegvAndErrors) {

@@ -47,6 +47,7 @@ NodeRig::NodeRig(const Way& way, const RigOptions& options)
   features_.move = move_;
   features_.wp_async = move_;
   features_.poison = probe().has("poison");
+  features_.remap = true;
   credit_.set_waiter(this);
   if (options.zero_pool && move_) zero_pool_ = must(region::ZeroPool::create(0, credit_));
   reclaim::SwapInOptions in;
