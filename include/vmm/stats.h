@@ -109,8 +109,8 @@ struct NodeStats {
   int id = -1;
   unsigned processors = 0;
   unsigned guests = 0;          // homed there
-  // What they are entitled to and want of its processors: 1 = all of them. 0 where there is one node and no cpu_weights:
-  // nobody looks.
+  // What they are entitled to and want of its processors: 1 = all of them. 0 where there is one node, and no
+  // cpu_weights: nobody looks.
   double load = 0;
   // Bytes.
   std::uint64_t memory = 0;

@@ -80,7 +80,9 @@ Result<Mapping> Mapping::private_file(int fd, std::uint64_t bytes, std::uint64_t
 }
 
 int Mapping::move_onto(void* target) noexcept {
-  void* p = call(Call::mremap, [&] { return ::mremap(base_, mapped_, mapped_, MREMAP_MAYMOVE | MREMAP_FIXED, target); });
+  void* p = call(Call::mremap, [&] {
+    return ::mremap(base_, mapped_, mapped_, MREMAP_MAYMOVE | MREMAP_FIXED, target);
+  });
   if (p == MAP_FAILED) return errno;
   base_ = data_ = nullptr;
   return 0;

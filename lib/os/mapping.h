@@ -20,8 +20,8 @@ class Mapping {
   // Readable, writable, zero; costs memory only where touched. Errors: ENOMEM and other errnos of mmap.
   static Result<Mapping> anonymous(std::uint64_t bytes);
 
-  // As anonymous(), but inaccessible until make_accessible(): so that it never becomes one with a neighbour that has been
-  // touched, and so would merge with no other where it is moved to. Errors: as anonymous().
+  // As anonymous(), but inaccessible until make_accessible(): so that it never becomes one with a neighbour that has
+  // been touched, and so would merge with no other where it is moved to. Errors: as anonymous().
   static Result<Mapping> reserved(std::uint64_t bytes);
 
   // As anonymous(), aligned to kHugePageSize, with an inaccessible guard of kHugePageSize on both sides.
