@@ -121,7 +121,10 @@ TEST_P(Hazard28_Making, OfAHostAndItsGuestFailsCleanlyAtEveryAllocation) {
       ASSERT_TRUE(library_threads_gone());
       ASSERT_TRUE(directory.entries().empty());
     }
-    EXPECT_GT(refused, 0U);
+    // Workers may have tried again with success.
+    if (for_good || GetParam() == Who::caller) {
+      EXPECT_GT(refused, 0U);
+    }
   }
 }
 

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <random>
@@ -85,6 +86,8 @@ TEST(Hazard35_Killed, AtAnyPointLeavesNoFile) {
       live(ho, findings);
     });
     killed += WIFSIGNALED(end.status) ? 1 : 0;
+    // This life had fewer: how many times a thread looks whether there is something to do differs.
+    if (!WIFSIGNALED(end.status)) calls = std::max<std::uint64_t>(std::min(calls, at - 1), 100);
     ASSERT_TRUE(!WIFSIGNALED(end.status) || WTERMSIG(end.status) == SIGKILL) << end.describe();
     ASSERT_EQ(end.text, "");
     ASSERT_TRUE(directory.entries().empty()) << directory.entries().front() << " was left";
