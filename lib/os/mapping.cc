@@ -52,31 +52,31 @@ void Mapping::reset() noexcept {
   base_ = nullptr;
 }
 
-Result<Mapping> Mapping::anonymous(std::uint64_t bytes) {
-  void* p = call(Call::mmap, [&] {
-    return ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  });
+Result<Mapping> Mapping::map(std::uint64_t bytes, int protection, int flags, int fd, std::uint64_t offset) {
+  void* p = call(Call::mmap, [&] { return ::mmap(nullptr, bytes, protection, flags, fd, static_cast<off_t>(offset)); });
   if (p == MAP_FAILED) return mmap_failed(bytes);
   auto* start = static_cast<std::byte*>(p);
   return Mapping(start, bytes, start, bytes);
+}
+
+Result<Mapping> Mapping::anonymous(std::uint64_t bytes) {
+  return map(bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }
 
 Result<Mapping> Mapping::reserved(std::uint64_t bytes) {
-  void* p = call(Call::mmap, [&] {
-    return ::mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  });
-  if (p == MAP_FAILED) return mmap_failed(bytes);
-  auto* start = static_cast<std::byte*>(p);
-  return Mapping(start, bytes, start, bytes);
+  return map(bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }
 
 Result<Mapping> Mapping::private_file(int fd, std::uint64_t bytes, std::uint64_t offset) {
-  void* p = call(Call::mmap, [&] {
-    return ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, static_cast<off_t>(offset));
-  });
-  if (p == MAP_FAILED) return mmap_failed(bytes);
-  auto* start = static_cast<std::byte*>(p);
-  return Mapping(start, bytes, start, bytes);
+  return map(bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, offset);
+}
+
+Result<Mapping> Mapping::shared_file(int fd, std::uint64_t bytes) {
+  auto mapping = map(bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (!mapping) return mapping;
+  if (const int e = keep_from_children(mapping->data(), bytes))
+    return base::fail_errno(e, "madvise(MADV_DONTFORK) of " + std::to_string(bytes) + " bytes of a file");
+  return mapping;
 }
 
 int Mapping::move_onto(void* target) noexcept {
@@ -86,16 +86,6 @@ int Mapping::move_onto(void* target) noexcept {
   if (p == MAP_FAILED) return errno;
   base_ = data_ = nullptr;
   return 0;
-}
-
-Result<Mapping> Mapping::shared_file(int fd, std::uint64_t bytes) {
-  void* p = call(Call::mmap, [&] { return ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0); });
-  if (p == MAP_FAILED) return mmap_failed(bytes);
-  auto* start = static_cast<std::byte*>(p);
-  Mapping mapping(start, bytes, start, bytes);
-  if (const int e = keep_from_children(start, bytes))
-    return base::fail_errno(e, "madvise(MADV_DONTFORK) of " + std::to_string(bytes) + " bytes of a file");
-  return mapping;
 }
 
 Result<Mapping> Mapping::guarded(std::uint64_t bytes) {

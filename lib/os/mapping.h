@@ -47,6 +47,7 @@ class Mapping {
  private:
   Mapping(std::byte* base, std::uint64_t mapped, std::byte* data, std::uint64_t size) noexcept
       : base_(base), mapped_(mapped), data_(data), size_(size) {}
+  static Result<Mapping> map(std::uint64_t bytes, int protection, int flags, int fd, std::uint64_t offset);
   void reset() noexcept;
 
   std::byte* base_ = nullptr;  // what munmap gets: guards included

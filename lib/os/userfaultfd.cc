@@ -57,6 +57,13 @@ Progress resume(std::uint64_t bytes, int split, Step&& step) noexcept {
   return {done, 0};
 }
 
+int register_for(int fd, const void* start, std::uint64_t bytes, std::uint64_t mode) noexcept {
+  uffdio_register r{};
+  r.range = {address_of(start), bytes};
+  r.mode = mode;
+  return ioctl_errno(Call::uffd_register, fd, UFFDIO_REGISTER, &r);
+}
+
 int open_descriptor(bool& user_mode_only) noexcept {
   user_mode_only = false;
   const int device = call(Call::userfaultfd, [] { return ::open("/dev/userfaultfd", O_RDWR | O_CLOEXEC); });
@@ -99,18 +106,11 @@ Result<Userfaultfd> Userfaultfd::open(UffdFeatures wanted) {
 }
 
 int Userfaultfd::register_range(const void* start, std::uint64_t bytes, bool write_protect) const noexcept {
-  uffdio_register r{};
-  r.range = {address_of(start), bytes};
-  r.mode = UFFDIO_REGISTER_MODE_MISSING;
-  if (write_protect) r.mode |= UFFDIO_REGISTER_MODE_WP;
-  return ioctl_errno(Call::uffd_register, fd(), UFFDIO_REGISTER, &r);
+  return register_for(fd(), start, bytes, UFFDIO_REGISTER_MODE_MISSING | (write_protect ? UFFDIO_REGISTER_MODE_WP : 0));
 }
 
 int Userfaultfd::register_writes(const void* start, std::uint64_t bytes) const noexcept {
-  uffdio_register r{};
-  r.range = {address_of(start), bytes};
-  r.mode = UFFDIO_REGISTER_MODE_WP;
-  return ioctl_errno(Call::uffd_register, fd(), UFFDIO_REGISTER, &r);
+  return register_for(fd(), start, bytes, UFFDIO_REGISTER_MODE_WP);
 }
 
 int Userfaultfd::unregister_range(const void* start, std::uint64_t bytes) const noexcept {
