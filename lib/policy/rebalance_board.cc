@@ -207,29 +207,28 @@ double RebalanceBoard::most_load() const {
   return most;
 }
 
+std::optional<std::uint64_t> RebalanceBoard::bytes_on(std::size_t guest, std::size_t node) const {
+  const auto& by_node = of(guests_[guest]).by_node;
+  const std::size_t at = nodes_[node].index;
+  return at < by_node.size() ? std::optional(by_node[at]) : std::nullopt;
+}
+
 double RebalanceBoard::locality(std::size_t guest, std::size_t node) const {
   const RebalanceGuest& from = of(guests_[guest]);
   if (from.resident == 0) return 1;
-  const std::size_t at = nodes_[node].index;
-  if (at >= from.by_node.size()) return 0;
-  return std::min(1.0, static_cast<double>(from.by_node[at]) / static_cast<double>(from.resident));
+  return std::min(1.0, static_cast<double>(bytes_on(guest, node).value_or(0)) / static_cast<double>(from.resident));
 }
 
 double RebalanceBoard::needs(std::size_t guest, std::size_t node) const {
   const double holds = guests_[guest].holds;
   if (!guests_[guest].scattered) return holds;
-  const RebalanceGuest& from = of(guests_[guest]);
-  const std::size_t at = nodes_[node].index;
-  const double there = at < from.by_node.size() ? static_cast<double>(from.by_node[at]) : 0;
-  return std::max(holds - there, 0.0);
+  return std::max(holds - static_cast<double>(bytes_on(guest, node).value_or(0)), 0.0);
 }
 
-// Bytes that are elsewhere still and will follow it to its home.
 double RebalanceBoard::on_its_way(std::size_t guest) const {
-  const RebalanceGuest& from = of(guests_[guest]);
-  const std::size_t at = nodes_[*guests_[guest].node].index;
-  if (at >= from.by_node.size()) return 0;
-  return static_cast<double>(from.resident - std::min(from.resident, from.by_node[at]));
+  const auto resident = of(guests_[guest]).resident;
+  const auto there = bytes_on(guest, *guests_[guest].node).value_or(resident);
+  return static_cast<double>(resident - std::min(resident, there));
 }
 
 bool RebalanceBoard::fits(std::size_t guest, std::size_t node) const {

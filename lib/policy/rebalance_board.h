@@ -93,7 +93,8 @@ class RebalanceBoard {
   std::optional<std::size_t> node_of(int id) const;
   void find_remote(BoardGuest& guest) const;
   double could_use(const BoardGuest& guest) const;
-  double on_its_way(std::size_t guest) const;
+  std::optional<std::uint64_t> bytes_on(std::size_t guest, std::size_t node) const;  // of its memory; none: not known
+  double on_its_way(std::size_t guest) const;  // bytes that are elsewhere still and will follow it to its home
   double needs(std::size_t guest, std::size_t node) const;  // bytes of free memory
 
   const RebalanceSnapshot& snapshot_;

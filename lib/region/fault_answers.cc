@@ -307,4 +307,13 @@ Outcome FaultService::reject(const Fault& fault, PageWord word) noexcept {
   return Outcome::done;
 }
 
+// The owner has moved a part of the guest away (mremap), and touches a page that was not in it then.
+void FaultService::refuse_moved(GuestMemory& guest, std::uint64_t address) noexcept {
+  auto* const place = reinterpret_cast<std::byte*>(address);
+  guest.refuse_at(place);
+  bump(guest.counters.rejected_faults);
+  for (int tries = 0; guest.uffd().wake(place, kPageSize) != 0 && tries < 16; ++tries) {
+  }
+}
+
 }  // namespace vmm::region

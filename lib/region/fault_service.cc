@@ -302,15 +302,6 @@ void FaultService::drain(GuestMemory& guest) noexcept {
   }
 }
 
-// The owner has moved a part of the guest away (mremap), and touches a page that was not in it then.
-void FaultService::refuse_moved(GuestMemory& guest, std::uint64_t address) noexcept {
-  auto* const place = guest.at(0) + (address - reinterpret_cast<std::uintptr_t>(guest.at(0)));
-  guest.refuse_at(place);
-  bump(guest.counters.rejected_faults);
-  for (int tries = 0; guest.uffd().wake(place, kPageSize) != 0 && tries < 16; ++tries) {
-  }
-}
-
 bool FaultService::already_deferred(const GuestMemory& guest, std::uint64_t page) const noexcept {
   return std::any_of(deferred_.begin(), deferred_.end(),
                      [&](const Fault& f) { return f.guest == &guest && f.page == page; });
