@@ -17,10 +17,6 @@ namespace {
 std::uint64_t load(const std::atomic<std::uint64_t>& a) noexcept { return a.load(std::memory_order_relaxed); }
 std::string pages_text(std::uint64_t pages) { return base::bytes_text(pages * kPageSize); }
 
-std::uint64_t held_by(const GuestMemory& m) noexcept {
-  return m.adopted() ? load(m.counters.resident) : load(m.native_pages);
-}
-
 }  // namespace
 
 Entitlement entitlement_of(const GuestOptions& o) {
@@ -117,7 +113,7 @@ std::uint64_t Arbiter::balloon_max(const Member& m) const {
 policy::ReclaimGuest Arbiter::claim_of(const Member& m, base::Nanos now) {
   const auto& c = m.memory->counters;
   policy::ReclaimGuest g;
-  g.resident = held_by(*m.memory);
+  g.resident = m.memory->held();
   g.staged = load(c.staging);
   g.parked = std::min(load(c.parked), g.staged);
   g.pinned = load(c.pinned);
@@ -270,7 +266,7 @@ void Arbiter::stop_and_go(const policy::ReclaimSnapshot& s, base::Nanos now) {
       region::bump(c.stopped_ns, static_cast<std::uint64_t>(std::max<base::Nanos>(now - m.stopped_since, {}).count()));
       listener_.stops_ended();
       if (low)
-        listener_.emit(EventKind::stop_ended, m.memory->name(), held_by(*m.memory) * kPageSize, "stop",
+        listener_.emit(EventKind::stop_ended, m.memory->name(), m.memory->held() * kPageSize, "stop",
                        "after stop_timeout, " + std::to_string(options_.stop_timeout.count()) +
                            " ms, the state is low still; who waits for one of its locks need not wait longer");
     } else if (low && !m.stop_spent && m.memory->adopted()) {

@@ -170,6 +170,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
                                   base::Nanos now);
   void follow(const std::vector<GuestCore*>& guests, base::Nanos now) VMM_EXCLUDES(rates_mutex_);
   void tell_pass(GuestCore& guest, base::Nanos now);
+  std::uint64_t kept_free(const host::NodeRuntime& node) const;
   static double migration_maximum(const HostOptions& options) noexcept;
   void begin_migration_rate(GuestCore& guest) VMM_REQUIRES(rates_mutex_);
   void lower_migration_rates() VMM_EXCLUDES(rates_mutex_);

@@ -1,7 +1,5 @@
-// Homes of guests: the home-node scheduler's look, a guest's change of its home, and the rate at which memory follows.
+// Homes of guests: the home-node scheduler's look, and a guest's change of its home.
 #include <algorithm>
-#include <limits>
-#include <map>
 #include <new>
 #include <string>
 #include <utility>
@@ -12,7 +10,6 @@
 #include "host/options_check.h"
 #include "migrate/node_census.h"
 #include "os/node_info.h"
-#include "policy/migration_rate.h"
 #include "policy/thread_weights.h"
 
 namespace vmm {
@@ -22,11 +19,8 @@ using host::HomeRecord;
 
 // Pages looked at by one census, and by those of one round together: about 0.4 us each.
 constexpr std::uint64_t kMostCounted = 512, kLeastCounted = 64, kMostCountedTogether = 1 << 16;
-// Less remote memory than this is not worth a pass over the guest.
-constexpr double kNegligible = 0.01;
+// A guest that had less of its memory with it goes back to where most of it still is.
 constexpr double kMostlyLocal = 0.5;
-// Passes that moved next to nothing are followed by another after 2, 4, ... 64 periods.
-constexpr unsigned kMostPatience = 6;
 
 const char* to_string(policy::RebalanceWhy why) noexcept {
   switch (why) {
@@ -51,11 +45,6 @@ policy::RebalanceOptions rebalance_options(const HostOptions& o, double min_free
   r.min_free = min_free;
   r.weighted = o.cpu_weights;
   return r;
-}
-
-std::uint64_t held_by(const region::GuestMemory& m) noexcept {
-  const auto& pages = m.adopted() ? m.counters.resident : m.native_pages;
-  return pages.load(std::memory_order_relaxed) * kPageSize;
 }
 
 // Whether a guest of that affinity, empty for all nodes, may live on the node.
@@ -154,7 +143,7 @@ void HostCore::count_nodes(GuestCore& guest, const std::vector<int>& ids, std::u
   auto& home = guest.home;
   const auto moves = home.moves.load();
   const auto census = migrate::take_census(guest.memory(), ids, sample, homes_random_);
-  const auto held = static_cast<double>(held_by(guest.memory()));
+  const auto held = static_cast<double>(guest.memory().held() * kPageSize);
   home.by_node.clear();
   home.counted = held;
   // Of what nobody finds nothing is known to be elsewhere.
@@ -181,7 +170,7 @@ policy::RebalanceGuest HostCore::claim_of(GuestCore& guest, const std::vector<in
   g.used = demand.used;
   g.wanted = demand.wanted;
   g.threads = demand.threads;
-  g.resident = held_by(m);
+  g.resident = m.held() * kPageSize;
   // As it was divided when it was counted.
   for (const auto bytes : home.by_node)
     g.by_node.push_back(static_cast<std::uint64_t>(static_cast<double>(bytes) / std::max(home.counted, 1.0) *
@@ -196,118 +185,6 @@ policy::RebalanceGuest HostCore::claim_of(GuestCore& guest, const std::vector<in
   g.came_from = home.came_from;
   g.owed = home.owed;
   return g;
-}
-
-// Bytes a second that all guests together may be moved at.
-double HostCore::migration_maximum(const HostOptions& options) noexcept {
-  return options.migration_rate_max > 0 ? options.migration_rate_max * 1e6 : std::numeric_limits<double>::infinity();
-}
-
-// What others leave a guest that has just come, until the scheduler divides it anew.
-void HostCore::begin_migration_rate(GuestCore& guest) {
-  auto rate = migration_maximum(arbiter_.options());
-  unsigned arriving = 1;
-  for (const auto& other : guests()) {
-    host::GatePass pass(other->gate());
-    if (!pass || other.get() == &guest || !other->migration().under_way()) continue;
-    rate -= static_cast<double>(other->migration().rate());
-    if (&other->node() == &guest.node()) ++arriving;
-  }
-  set_migration_rate(guest, std::max(rate, 0.0), arriving, clock_.now());
-}
-
-// A lower maximum holds at once; what a higher one brings is the scheduler's next look's to divide.
-void HostCore::lower_migration_rates() {
-  base::MutexLock lock(rates_mutex_);
-  const auto maximum = migration_maximum(arbiter_.options());
-  const auto all = guests();
-  double sum = 0;
-  const auto each_rate = [&](auto&& use) {
-    for (const auto& guest : all) {
-      host::GatePass pass(guest->gate());
-      if (pass && guest->migration().under_way()) use(guest->migration());
-    }
-  };
-  each_rate([&](migrate::GuestMigration& m) { sum += static_cast<double>(m.rate()); });
-  if (sum <= maximum) return;
-  each_rate([&](migrate::GuestMigration& m) {
-    m.set_rate(static_cast<std::uint64_t>(static_cast<double>(m.rate()) * (maximum / sum)));
-  });
-}
-
-// Says for each guest how fast what is elsewhere moves to its home, and begins passes.
-void HostCore::follow(const std::vector<GuestCore*>& guests, base::Nanos now) {
-  base::MutexLock lock(rates_mutex_);
-  const auto maximum = migration_maximum(arbiter_.options());
-  std::vector<GuestCore*> moving;
-  for (auto* guest : guests) {
-    auto& home = guest->home;
-    auto& migration = guest->migration();
-    if (home.changing) continue;
-    if (const auto moves = home.moves.load(); moves != home.moves_seen) {
-      home.moves_seen = moves;
-      home.behind = 0;
-      home.next_pass = {};
-      home.fruitless_passes = 0;
-      home.pass_told = false;
-      home.some_stayed = false;
-    }
-    if (!migration.under_way()) {
-      if (!home.pass_told) tell_pass(*guest, now);
-      if (1 - home.local <= kNegligible && !home.some_stayed) continue;
-      if (now < home.next_pass || guest->memory().is_shut()) continue;
-      home.pass_told = false;
-      migration.begin(guest->node().node.id);
-    }
-    moving.push_back(guest);
-  }
-  std::map<const host::NodeRuntime*, unsigned> arriving;
-  for (auto* guest : moving) ++arriving[&guest->node()];
-  for (auto* guest : moving)
-    set_migration_rate(*guest, maximum / static_cast<double>(moving.size()), std::max(arriving[&guest->node()], 1U),
-                       now);
-}
-
-// A pass is over: says what it brought, and when the next may begin.
-void HostCore::tell_pass(GuestCore& guest, base::Nanos now) {
-  auto& home = guest.home;
-  const auto pass = guest.migration().pass();
-  home.pass_told = true;
-  // What was moved is worth another look soon; what stays is asked for less and less often.
-  home.some_stayed = pass.stayed() > 0;
-  home.fruitless_passes = pass.moved > pass.stayed() ? 0 : std::min(home.fruitless_passes + 1, kMostPatience);
-  home.next_pass = now + options_.rebalance_period * (std::int64_t{1} << home.fruitless_passes);
-  if (pass.moved + pass.stayed() == 0) return;
-  const auto text = [](std::uint64_t pages) { return base::bytes_text(pages * kPageSize); };
-  emit(EventKind::guest_migrated, guest.name(), pass.moved * kPageSize, "migration",
-       text(pass.moved) + " moved to node " + std::to_string(guest.node().node.id) + "; stayed: " + text(pass.pinned) +
-           " pinned or in use by a device, " + text(pass.no_memory) + " for lack of memory there, " +
-           text(pass.refused) + " refused by the kernel");
-}
-
-// `arriving`: guests whose memory moves to its home, that one included. They divide what there is to be had.
-void HostCore::set_migration_rate(GuestCore& guest, double maximum, unsigned arriving, base::Nanos now) {
-  const auto& home = guest.home;
-  const auto& node = guest.node();
-  policy::MigrationSnapshot s;
-  s.now = now;
-  if (const auto last = home.last_move.load(); last != HomeRecord::kNever) s.rehomed = base::Nanos(last);
-  s.homed_back = home.homed_back;
-  s.period = options_.rebalance_period;
-  s.resident = held_by(guest.memory());
-  // While a pass is under way there may be some that the census did not meet.
-  const auto remote = static_cast<std::uint64_t>((1 - home.local) * static_cast<double>(s.resident));
-  s.remote = std::max(remote, std::min(s.resident, policy::kRemainder));
-  s.destination_memory = node.node.memory;
-  s.min_free = arbiter_.min_free();
-  const auto kept = static_cast<std::uint64_t>(s.min_free * static_cast<double>(s.destination_memory));
-  const std::uint64_t free = node.free;
-  s.destination_free = free > kept ? kept + (free - kept) / arriving : free;
-  const auto planned = policy::plan_migration_rate(s).bytes_per_second;
-  if (planned == 0 && s.destination_free <= kept) guest.migration().set_full();
-  const auto rate = static_cast<double>(planned) < maximum ? planned : static_cast<std::uint64_t>(maximum);
-  guest.migration().set_rate(rate);
-  node.worker->wake();
 }
 
 bool HostCore::make_move(const host::Move& move) {
@@ -400,10 +277,10 @@ Result<void> HostCore::change_home(GuestCore& guest, int node, const char* why, 
                             "choose a node with processors");
   if (to == &from) return {};
   if (auto r = guest.seats_fit(to->node); !r) return r;
-  const auto held = held_by(m);
+  const auto held = m.held() * kPageSize;
   const auto free = os::node_free_bytes(node).value_or(to->node.memory);
   if (guest.options().bind_memory) {
-    const auto kept = static_cast<std::uint64_t>(arbiter_.min_free() * static_cast<double>(to->node.memory));
+    const auto kept = kept_free(*to);
     if (free < held + kept)
       return base::fail(Errc::admission_refused,
                         "rehoming guest \"" + guest.name() + "\" with bind_memory to node " + std::to_string(node) +

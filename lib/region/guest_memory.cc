@@ -30,14 +30,14 @@ Result<void> set_node(const os::Mapping& m, const GuestMemoryOptions& o, int nod
                           "choose a node that has memory, see probe()");
 }
 
-int hide(const os::Mapping& m, const GuestMemoryOptions& o) noexcept {
+int keep_private(const os::Mapping& m, const GuestMemoryOptions& o) noexcept {
   const int e = os::keep_from_children(m.data(), m.size());
   return e != 0 || o.core_dump ? e : os::exclude_from_core_dumps(m.data(), m.size());
 }
 
 // All flags and the policy before the first touch: otherwise pieces split off later never merge again.
 Result<void> prepare(const os::Mapping& m, const GuestMemoryOptions& o, bool large_pages, const char* what) {
-  if (const int e = hide(m, o))
+  if (const int e = keep_private(m, o))
     return base::fail_errno(e, "madvise(MADV_DONTFORK, MADV_DONTDUMP) of guest \"" + o.name + "\"",
                             "check the kernel's limits");
   // A kernel without huge pages refuses the advice, and then there is nothing to advise.
@@ -110,7 +110,7 @@ Result<void> GuestMemory::set_home(int node) {
 }
 
 int GuestMemory::dress(const os::Mapping& piece, int home, bool of_file) const noexcept {
-  if (const int e = hide(piece, options_)) return e;
+  if (const int e = keep_private(piece, options_)) return e;
   // Huge pages, policy and name of a file's mapping are the file's.
   if (of_file) return 0;
   os::advise_huge_pages(piece.data(), piece.size(), options_.large_pages);

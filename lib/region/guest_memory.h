@@ -190,6 +190,11 @@ class GuestMemory {
   bool is_shut() const noexcept { return shut_.load(std::memory_order_acquire); }
   bool managed() const noexcept { return managed_.load(std::memory_order_acquire); }
 
+  // Pages that it has in memory; while native, as last counted.
+  std::uint64_t held() const noexcept {
+    return (adopted() ? counters.resident : native_pages).load(std::memory_order_relaxed);
+  }
+
   // Credit for pages of this guest, its limit and its pools' respected.
   bool try_charge(std::uint64_t pages) noexcept;
   void uncharge(std::uint64_t pages) noexcept;

@@ -54,6 +54,13 @@ class Shown : public EachWay {
     o.pages = kPages;
     return o;
   }
+  // A guest whose pages hold its patterns.
+  RigGuest& filled() {
+    auto& guest = rig_->add(options());
+    guest.fill();
+    rig_->settle(guest);
+    return guest;
+  }
   // The words of the pages shown, locked.
   std::vector<PageWord> lock(RigGuest& guest) {
     std::vector<PageWord> words;
@@ -184,9 +191,7 @@ TEST_P(Shown, TwoGuestsReadOneCopyAndAWriteIsTheWritersOwn) {
 }
 
 TEST_P(Shown, WhatIsDroppedReadsAsZero) {
-  auto& guest = rig_->add(options());
-  guest.fill();
-  rig_->settle(guest);
+  auto& guest = filled();
   ASSERT_EQ(show(guest, frames(), true), 0);
   EXPECT_EQ(guest.wrong(), "");
   ASSERT_EQ(drop(guest), 0);
@@ -198,9 +203,7 @@ TEST_P(Shown, WhatIsDroppedReadsAsZero) {
 // Hazard 26: what was set for the guest's memory is set for frames shown there, and after them; and no mapping stays
 // split (hazard 24d).
 TEST_P(Shown, Hazard26_AllThatIsSetForTheMemoryStays) {
-  auto& guest = rig_->add(options());
-  guest.fill();
-  rig_->settle(guest);
+  auto& guest = filled();
   const auto flags = smaps_flags(guest.at(0));
   const auto mappings = mappings_in(guest.at(0), kPages * kPageSize);
   for (int round = 0; round < 3; ++round) {
@@ -291,9 +294,7 @@ TEST_P(Shown, Hazard02_NeitherReadersNorWritersNotice) {
 
 // Hazard 28: whichever call fails, pages are as they were, and who writes goes on.
 TEST_P(Shown, Hazard28_AFailureChangesNothing) {
-  auto& guest = rig_->add(options());
-  guest.fill();
-  rig_->settle(guest);
+  auto& guest = filled();
   std::atomic<bool> over{false};
   std::atomic<std::uint64_t> writes{0};
   std::thread writer([&] {

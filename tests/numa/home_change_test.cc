@@ -9,10 +9,8 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstdlib>
-#include <fstream>
 #include <memory>
 #include <mutex>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -43,21 +41,6 @@ constexpr std::uint64_t kMemory = 64 * MiB, kPages = kMemory / kPageSize;
 template <class Condition>
 bool in_time(Condition condition) {
   return eventually(condition, std::chrono::seconds(300));
-}
-
-// The kernel's policy of each mapping that begins in the range.
-std::vector<std::string> policies(const std::byte* start, std::uint64_t bytes) {
-  std::vector<std::string> found;
-  std::ifstream file("/proc/self/numa_maps");
-  const auto first = reinterpret_cast<std::uintptr_t>(start);
-  for (std::string line; std::getline(file, line);) {
-    std::istringstream words(line);
-    std::uintptr_t address = 0;
-    std::string policy;
-    words >> std::hex >> address >> policy;
-    if (address >= first && address < first + bytes) found.push_back(policy);
-  }
-  return found;
 }
 
 // A thread in a seat of the guest, that works until it is told.
@@ -373,7 +356,8 @@ TEST_F(HomeChange, ThePolicyGoesWithTheGuest) {
   ASSERT_TRUE(guest.rehome(to));
   const auto wanted = "prefer:" + std::to_string(to);
   auto& memory = stress::memory_of(guest);
-  const auto of_memory = policies(memory.at(0), 8 * MiB), of_staging = policies(memory.staged(0), 8 * MiB);
+  const auto of_memory = mapping_policies(memory.at(0), 8 * MiB);
+  const auto of_staging = mapping_policies(memory.staged(0), 8 * MiB);
   EXPECT_GE(of_memory.size(), 3u);
   EXPECT_THAT(of_memory, Each(wanted));
   EXPECT_GE(of_staging.size(), 1u);

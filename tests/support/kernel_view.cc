@@ -68,6 +68,20 @@ std::string smaps_flags(const std::byte* start) {
   return flags + " ";
 }
 
+std::vector<std::string> mapping_policies(const std::byte* start, std::uint64_t bytes) {
+  const auto from = reinterpret_cast<std::uintptr_t>(start), to = from + bytes;
+  std::vector<std::string> policies;
+  std::ifstream file("/proc/self/numa_maps");
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::uintptr_t address = 0;
+    std::string policy;
+    words >> std::hex >> address >> policy;
+    if (address >= from && address < to) policies.push_back(policy);
+  }
+  return policies;
+}
+
 std::size_t mappings_in(const std::byte* start, std::uint64_t bytes) {
   const auto from = reinterpret_cast<std::uintptr_t>(start), to = from + bytes;
   std::size_t count = 0;

@@ -17,6 +17,8 @@ std::uint64_t smaps_bytes(const std::byte* start, std::uint64_t bytes, const std
 std::string smaps_flags(const std::byte* start);
 // Mappings inside the range.
 std::size_t mappings_in(const std::byte* start, std::uint64_t bytes);
+// Memory policy of each mapping that begins inside the range, as in /proc/self/numa_maps ("default", "prefer:1", ...).
+std::vector<std::string> mapping_policies(const std::byte* start, std::uint64_t bytes);
 // Mappings of the whole process that are registered for missing pages with any userfaultfd.
 std::size_t registered_mappings();
 // Node of the page by move_pages(2), or -errno (-ENOENT: not there).
