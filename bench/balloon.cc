@@ -27,7 +27,13 @@ struct Taken {
   Pair time;                    // balloon, swap
   Samples to_swap, to_born;     // the balloon's work / theirs
   Samples balloon, swap, born;  // operations per second
+  std::uint64_t hits[3] = {}, looks[3] = {};  // in the caches, by Way
   std::uint64_t swapped_by_balloon = 0, swapped_in = 0, wrong = 0;
+
+  double hit_rate(Way way) const {  // percent
+    const auto i = static_cast<std::size_t>(way);
+    return 100 * static_cast<double>(hits[i]) / static_cast<double>(looks[i]);
+  }
 };
 
 std::unique_ptr<Contender> loaded(Host& host, balloon_vs_swap::BlockFile& file, Way way, std::uint64_t bytes) {
@@ -49,6 +55,15 @@ void measure_once(const Settings& settings, balloon_vs_swap::BlockFile& file, st
   taken.time.ours.add(seconds[0]);
   taken.time.peer.add(seconds[1]);
   for (auto* contender : {balloon.get(), swap.get(), born.get()}) contender->work(kSettle);
+  const auto add_looks = [&](bool after) {
+    for (auto* contender : {balloon.get(), swap.get(), born.get()}) {
+      const auto way = static_cast<std::size_t>(contender->way());
+      const auto cache = contender->cache();
+      taken.hits[way] += after ? cache.hits : 0 - cache.hits;
+      taken.looks[way] += after ? cache.hits + cache.misses : 0 - cache.hits - cache.misses;
+    }
+  };
+  add_looks(false);
   for (int turn = 0; turn < kTurns; ++turn) {
     // There and back, so that the others follow the one that swaps equally often.
     Contender* order[] = {balloon.get(), swap.get(), born.get()};
@@ -65,6 +80,7 @@ void measure_once(const Settings& settings, balloon_vs_swap::BlockFile& file, st
     taken.to_swap.add(a / b);
     taken.to_born.add(a / c);
   }
+  add_looks(true);
   taken.swapped_by_balloon += balloon->stats().swapped_out;
   taken.swapped_in += swap->stats().swapped_in;
   for (auto* contender : {balloon.get(), swap.get(), born.get()}) taken.wrong += contender->cache().wrong;
@@ -89,7 +105,8 @@ void compare_balloon(const Settings& settings, Report& report) {
                          static_cast<double>(taken.swapped_by_balloon) / static_cast<double>(MiB),
                          static_cast<double>(taken.swapped_in) / static_cast<double>(MiB)));
     report.at_least("ballooned / created that size, work" + what, taken.to_born.median(), 0.95,
-                    text("%.0f and %.0f blocks/s", taken.balloon.median(), taken.born.median()));
+                    text("%.0f and %.0f blocks/s; %.1f and %.1f %% were in the caches", taken.balloon.median(),
+                         taken.born.median(), taken.hit_rate(Way::balloon), taken.hit_rate(Way::born)));
   }
 }
 

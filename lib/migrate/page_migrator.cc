@@ -68,12 +68,10 @@ MigrationSlice PageMigrator::look(std::uint64_t most) noexcept {
       slice.needs = kChunk;
       return slice;
     }
-    slice.moved = move_by_first_page(first);
+    slice.moved = move_by_first_pages(first, most);
   }
-  if (slice.moved >= most) {
-    next_ = first + slice.moved;
-    return ended(slice, first);
-  }
+  // Of what has moved whole there is nothing to be asked page by page.
+  if (next_ != first) return ended(slice, first);
   most -= slice.moved;
   Batch asked, batch;
   std::array<int, kChunk> nodes;
@@ -110,7 +108,7 @@ std::byte* PageMigrator::address_of(std::uint64_t page) const noexcept {
 
 // A huge page, none of which is pinned, is asked for and moved by one address.
 bool PageMigrator::is_whole_huge_page(std::uint64_t first) const noexcept {
-  return may_be_whole(first) && is_huge(guest_, first);
+  return guest_.pagemap().has_scan() && may_be_whole(first) && is_huge(guest_, first);
 }
 
 bool PageMigrator::may_be_whole(std::uint64_t first) const noexcept {
@@ -134,18 +132,36 @@ bool PageMigrator::pins_a_huge_page(std::uint64_t page) const noexcept {
 // Where the kernel does not tell huge pages: whether the chunk may be one that is to move.
 bool PageMigrator::may_move_whole(std::uint64_t first) const noexcept {
   if (guest_.pagemap().has_scan() || !may_be_whole(first)) return false;
-  void* const ends[] = {guest_.at(first), guest_.at(first + kChunk - 1)};
-  int nodes[2] = {};
-  return os::nodes_of_pages(ends, 2, nodes) == 0 && nodes[0] >= 0 && nodes[0] != node_ && nodes[1] == nodes[0];
+  const auto nodes = nodes_of_ends(first);
+  return nodes && nodes->front() >= 0 && nodes->front() != node_ && nodes->back() == nodes->front();
 }
 
-// It was one if its last page has moved by its first. Returns how many pages have moved: all, the first, or none.
-std::uint64_t PageMigrator::move_by_first_page(std::uint64_t first) const noexcept {
+// A chunk was one if its last page has moved by its first; next_ goes past those up to the first that was not. Returns
+// how many pages have moved: of each all, the first, or none.
+std::uint64_t PageMigrator::move_by_first_pages(std::uint64_t first, std::uint64_t most) noexcept {
+  std::array<void*, kMostHuge> pages;
+  std::array<int, kMostHuge> status;
+  std::size_t count = 0;
+  do pages[count] = guest_.at(first + count * kChunk);
+  while (++count < kMostHuge && (count + 1) * kChunk <= most && may_move_whole(first + count * kChunk));
+  os::move_pages_to(pages.data(), count, node_, status.data());
+  std::uint64_t moved = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto chunk = first + i * kChunk;
+    const auto nodes = nodes_of_ends(chunk);
+    const bool here = nodes && nodes->front() == node_, whole = here && nodes->back() == node_;
+    moved += whole ? kChunk : here ? 1 : 0;
+    if (whole && next_ == chunk) next_ = chunk + kChunk;
+  }
+  return moved;
+}
+
+// Of the first page of the chunk, and of the last.
+std::optional<std::array<int, 2>> PageMigrator::nodes_of_ends(std::uint64_t first) const noexcept {
   void* const ends[] = {guest_.at(first), guest_.at(first + kChunk - 1)};
-  int nodes[2] = {}, status = 0;
-  os::move_pages_to(ends, 1, node_, &status);
-  if (os::nodes_of_pages(ends, 2, nodes) != 0 || nodes[0] != node_) return 0;
-  return nodes[1] == node_ ? kChunk : 1;
+  std::array<int, 2> nodes;
+  if (os::nodes_of_pages(ends, 2, nodes.data()) != 0) return std::nullopt;
+  return nodes;
 }
 
 // How many of the pages are in place or in staging, as far as anybody tells.

@@ -7,7 +7,9 @@
 // Thread-safety: one thread, the worker of the guest's home node, which is also who takes pages out of their place.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <optional>
 
 #include "region/guest_memory.h"
 
@@ -47,7 +49,8 @@ class PageMigrator {
   bool has_pins(std::uint64_t first) const noexcept;
   bool pins_a_huge_page(std::uint64_t page) const noexcept;
   bool may_move_whole(std::uint64_t first) const noexcept;
-  std::uint64_t move_by_first_page(std::uint64_t first) const noexcept;
+  std::uint64_t move_by_first_pages(std::uint64_t first, std::uint64_t most) noexcept;
+  std::optional<std::array<int, 2>> nodes_of_ends(std::uint64_t first) const noexcept;
   std::uint64_t there(std::uint64_t first, std::uint64_t end) const noexcept;
   bool is_there(std::uint64_t page) const noexcept { return there(page, page + 1) != 0; }
   MigrationSlice look(std::uint64_t most) noexcept;
