@@ -89,7 +89,8 @@ MigrationSlice PageMigrator::look(std::uint64_t most) noexcept {
     // With NUMA balancing on it may be there all the same: that it is not is said by nobody but the page table.
     const auto word = guest_.table.load(asked.index[i]);
     const bool untold = !counts_ && nodes[i] == -ENOENT && word.state() == region::PageState::resident;
-    if ((nodes[i] < 0 && !untold) || nodes[i] == node_) continue;
+    // A frame is where its store is.
+    if ((nodes[i] < 0 && !untold) || nodes[i] == node_ || word.state() == region::PageState::shared) continue;
     if (all_pinned || word.pinned()) pinned[i] = !untold;
     else batch.add(asked.pages[i], asked.index[i], untold);
     if (batch.count == most) end = asked.index[i] + 1;

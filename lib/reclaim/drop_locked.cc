@@ -1,6 +1,7 @@
 #include "reclaim/drop_locked.h"
 
 #include "reclaim/swap_store.h"
+#include "sharing/guest_frames.h"
 
 namespace vmm::reclaim {
 
@@ -11,7 +12,7 @@ using region::PageWord;
 
 namespace {
 
-enum class Place { guest, staging, nowhere };
+enum class Place { guest, staging, frame, nowhere };
 
 // Where bytes of the page are that have to be dropped.
 Place place_of(PageWord w) noexcept {
@@ -21,6 +22,7 @@ Place place_of(PageWord w) noexcept {
     case PageState::lost: return Place::guest;
     // While it is being written the device reads the staged page; the writer drops it.
     case PageState::isolated: return w.writing() ? Place::nowhere : Place::staging;
+    case PageState::shared: return Place::frame;
     default: return Place::nowhere;
   }
 }
@@ -39,6 +41,8 @@ Dropped drop_locked(GuestMemory& guest, std::uint64_t first, std::uint64_t count
     const auto bytes = (end - done) * kPageSize;
     if (place == Place::guest) dropped.error = os::drop_pages(guest.at(first + done), bytes);
     if (place == Place::staging) dropped.error = os::drop_pages(guest.staged(first + done), bytes);
+    if (place == Place::frame)
+      dropped.error = sharing::GuestFrames::of(guest).drop(first + done, end - done, words + done);
     // Where a lost page could not be poisoned it was made inaccessible instead.
     if (lost && dropped.error == 0) dropped.error = os::make_accessible(guest.at(first + done), bytes);
     if (dropped.error != 0) break;

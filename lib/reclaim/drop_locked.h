@@ -1,6 +1,7 @@
 // drop_locked: the bytes of pages go, wherever they are: in place, in staging, in a slot of the swap file. What a
 // discard and the balloon have in common.
-// Thread-safety: any thread but a fault thread, which holds the locks of the pages.
+// Thread-safety: any thread but a fault thread, which holds the locks of the pages. For those that show frames it waits
+// until the guest's fault thread has read that their mapping is gone.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,7 @@ struct Dropped {
   int error = 0;            // errno of madvise
 };
 
-// words[i] is the word of page first + i of a managed guest. Those of the pages that were dropped are `becomes` then,
+// words[i] is the word of page first + i of a managed guest; count <= kMostTaken. Those of the pages that were dropped are `becomes` then,
 // and not yet unlocked. Staged bytes that a device is reading are left to the end of the write.
 Dropped drop_locked(region::GuestMemory& guest, std::uint64_t first, std::uint64_t count, region::PageWord* words,
                     region::PageState becomes) noexcept;

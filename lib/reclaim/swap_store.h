@@ -36,6 +36,9 @@ class SwapStore final : public region::BackingStore {
 
   static SwapStore& of(const region::GuestMemory& guest) noexcept { return static_cast<SwapStore&>(*guest.backing); }
 
+  void free_slot(std::uint64_t slot) noexcept override { slots.free(slot, 1); }
+  void left_in_staging() noexcept override { stranded = true; }
+
   // Writes are tried: always, but for a while after one failed.
   bool writable(base::Nanos now) const noexcept { return now.count() >= retry_at_.load(std::memory_order_relaxed); }
   bool failed() const noexcept { return retry_at_.load(std::memory_order_relaxed) != 0; }

@@ -23,11 +23,15 @@ int try_node(void* start, std::uint64_t bytes, const GuestMemoryOptions& o, int 
   return !o.bind && (e == ENOSYS || e == EPERM) ? 0 : e;
 }
 
-Result<void> set_node(const os::Mapping& m, const GuestMemoryOptions& o, int node) {
-  const int e = try_node(m.data(), m.size(), o, node);
+Result<void> set_node(void* start, std::uint64_t bytes, const GuestMemoryOptions& o, int node) {
+  const int e = try_node(start, bytes, o, node);
   if (e == 0) return {};
   return base::fail_errno(e, "mbind of guest \"" + o.name + "\" to node " + std::to_string(node),
                           "choose a node that has memory, see probe()");
+}
+
+Result<void> set_node(const os::Mapping& m, const GuestMemoryOptions& o, int node) {
+  return set_node(m.data(), m.size(), o, node);
 }
 
 int keep_private(const os::Mapping& m, const GuestMemoryOptions& o) noexcept {
@@ -100,13 +104,28 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::create(const GuestMemoryOption
 Result<void> GuestMemory::set_home(int node) {
   // First: who puts a mapping into its memory just then looks whether it is the one that it has set.
   const int before = home_.exchange(node, std::memory_order_acq_rel);
-  auto r = set_node(memory_, options_, node);
+  auto r = set_node_of_own(node);
   if (r) r = set_node(staging_, options_, node);
   if (r) return r;
   // As it was, as far as the kernel lets it be.
   home_.store(before, std::memory_order_release);
-  static_cast<void>(set_node(memory_, options_, before));
+  static_cast<void>(set_node_of_own(before));
   return r;
+}
+
+// The policy of the memory that is the guest's own. A policy for frames would be that of their file, which others show,
+// too; where one is put in just now, new frames of that part of the file come from the guest's node.
+Result<void> GuestMemory::set_node_of_own(int node) {
+  if (counters.shared.load(std::memory_order_relaxed) == 0) return set_node(memory_, options_, node);
+  const auto is_shared = [&](std::uint64_t page) { return table.load(page).state() == PageState::shared; };
+  for (std::uint64_t page = 0; page < pages();) {
+    auto end = page;
+    while (end < pages() && !is_shared(end)) ++end;
+    if (end > page)
+      if (auto r = set_node(at(page), (end - page) * kPageSize, options_, node); !r) return r;
+    for (page = end; page < pages() && is_shared(page);) ++page;
+  }
+  return {};
 }
 
 int GuestMemory::dress(const os::Mapping& piece, int home, bool of_file) const noexcept {
@@ -270,7 +289,7 @@ bool GuestMemory::unmanage() {
   if (!managed()) return true;
   if (!adopted()) return false;
   if (counters.staging.load() != 0 || counters.swapped.load() != 0 || counters.lost.load() != 0) return false;
-  if (counters.ballooned.load() != 0) return false;
+  if (counters.ballooned.load() != 0 || counters.shared.load() != 0) return false;
   // Waiters are woken by this; what is missing is empty, so the kernel's zeros are the right bytes.
   if (uffd_.unregister_range(memory_.data(), memory_.size()) != 0) return false;
   if (options_.move) staging_uffd_.unregister_range(staging_.data(), staging_.size());

@@ -36,6 +36,17 @@ class Isolator;
 class BackingStore {
  public:
   virtual ~BackingStore() = default;
+  // The slot of a page, whose lock is the caller's, is another page's from now on.
+  virtual void free_slot(std::uint64_t slot) noexcept = 0;
+  // Some pages stay in staging that should not: the worker, whose call this is, looks for them.
+  virtual void left_in_staging() noexcept = 0;
+};
+
+// The references of shared pages to their frames; the sharing layer fills it in. It ends when the guest's memory is
+// unmapped, and gives back those that are left.
+class FrameReferences {
+ public:
+  virtual ~FrameReferences() = default;
 };
 
 // A range whose swapped pages are to be brought back. Owned by the guest, worked on by the fault thread.
@@ -55,6 +66,7 @@ struct GuestCounters {
   std::atomic<std::uint64_t> lost{0};
   std::atomic<std::uint64_t> pinned{0};
   std::atomic<std::uint64_t> ballooned{0};
+  std::atomic<std::uint64_t> shared{0};    // show a frame, or were written since: not charged to the guest
   std::atomic<std::uint64_t> swapped_out{0};
   std::atomic<std::uint64_t> freed{0};     // left memory by swap: swapped out, or zero pages dropped
   std::array<std::atomic<std::uint64_t>, 4> freed_for{};  // the same by policy::ReclaimReason
@@ -182,7 +194,7 @@ class GuestMemory {
   bool adopted() const noexcept { return adopted_.load(std::memory_order_acquire); }
   // Both.
   Result<void> manage() VMM_REQUIRES(control);
-  // The way back, whole; needs that nothing is isolated, swapped, lost or ballooned. False if that is not so.
+  // The way back, whole; needs that nothing is isolated, swapped, lost, ballooned or shared. False if that is not so.
   bool unmanage() VMM_REQUIRES(control);
   // The memory becomes inaccessible, and who waits for one of its pages gets SIGSEGV, or EFAULT in the kernel. The
   // fault service has let go of it. Idempotent.
@@ -240,6 +252,7 @@ class GuestMemory {
   }
 
   PageTable table;          // thread-safe
+  std::unique_ptr<FrameReferences> frames;  // set before any page is shared; ends before the table, after the memory
   GuestCounters counters;   // thread-safe
   Arbitration arbitration;  // thread-safe
   Leftovers leftovers;      // from the fault thread to the worker
@@ -269,6 +282,7 @@ class GuestMemory {
 
  private:
   GuestMemory(const GuestMemoryOptions& options, Credit& credit, const os::Pagemap& pagemap);
+  Result<void> set_node_of_own(int node);
 
   const GuestMemoryOptions options_;
   std::atomic<int> home_;

@@ -16,7 +16,8 @@
 //               guest, pages that nobody has touched. Leaves: fault service, adoption, discard, balloon.
 //   resident    in place, managed. Leaves: worker (take), discard, balloon, and the guest's return to native.
 //   isolated    in staging, the source is missing. Leaves: fault service (rescue), worker (write), discard, balloon.
-//   shared      a frame of a node's frame store.       compressed  in the compression cache.
+//   shared      a frame of a node's frame store, or, where the guest has written, a page of its own in that place.
+//               Leaves: worker (hide), discard, balloon.       compressed  in the compression cache.
 //   swapped     a slot of the guest's swap file. Leaves: fault service (swap-in), discard, balloon.
 //   ballooned   nowhere: its owner has given it up; a touch supplies zeros and shrinks the balloon. Only in managed
 //               guests. Leaves: fault service (pop), balloon (deflate), discard.
@@ -51,7 +52,7 @@ constexpr bool may_become(PageState from, PageState to) noexcept {
     case resident: return to == isolated || to == empty || to == native || to == ballooned;
     case isolated:
       return to == resident || to == swapped || to == empty || to == shared || to == compressed || to == ballooned;
-    case shared: return to == resident || to == empty || to == isolated;
+    case shared: return to == resident || to == empty || to == isolated || to == ballooned;
     case compressed: return to == resident || to == swapped || to == empty || to == lost;
     case swapped: return to == resident || to == empty || to == lost || to == ballooned;
     case ballooned: return to == resident || to == empty;
@@ -75,8 +76,8 @@ enum class Watch : std::uint8_t {
   whole,  // all of its huge page is watched as one: a touch of any of it is a touch of all
 };
 
-// Bits 0-3 state, 4 lock, 5 pinned, 6 writing, 7 has_slot, 8-43 slot (256 TiB), 44-45 heat, 46 whole, 47 watched,
-// 48-63 generation.
+// Bits 0-3 state, 4 lock, 5 pinned, 6 writing, 7 has_slot, 8-43 slot (256 TiB) or frame, 44-45 heat, 46 whole,
+// 47 watched, 48-63 generation.
 class PageWord {
  public:
   constexpr PageWord() noexcept = default;
@@ -93,6 +94,8 @@ class PageWord {
   // slot() holds, or may hold, the page's bytes: always when swapped; otherwise if it was not written since.
   constexpr bool has_slot() const noexcept { return (raw_ & kHasSlot) != 0; }
   constexpr std::uint64_t slot() const noexcept { return (raw_ >> 8) & kSlotMask; }
+  // Of a shared page, which has no slot: its number over all stores.
+  constexpr std::uint64_t frame() const noexcept { return slot(); }
   // A sample of the memory in use. The next fault on the page ends that, and so do a prefetch and a huge page of zeros
   // that is put round it for a neighbour; whatever else becomes of the page does not. Such a page is missing; in memory
   // it is only after a failed write has put it back, and then a touch goes unnoticed.
@@ -119,6 +122,10 @@ class PageWord {
   }
   constexpr PageWord with_slot(std::uint64_t slot) const noexcept {
     return PageWord((raw_ & ~(kSlotMask << 8)) | (slot & kSlotMask) << 8 | kHasSlot);
+  }
+  // Shared from now on.
+  constexpr PageWord with_frame(std::uint64_t frame) const noexcept {
+    return PageWord(without_slot().raw_ | (frame & kSlotMask) << 8).with_state(PageState::shared);
   }
   constexpr PageWord without_slot() const noexcept { return PageWord(raw_ & ~((kSlotMask << 8) | kHasSlot)); }
   constexpr PageWord with_generation(std::uint16_t g) const noexcept {

@@ -19,7 +19,7 @@ std::uint64_t* words_of(const os::Mapping& used) { return reinterpret_cast<std::
 
 }  // namespace
 
-Result<std::unique_ptr<FrameStore>> FrameStore::create(int node, std::uint64_t most_frames) {
+Result<std::unique_ptr<FrameStore>> FrameStore::create(int node, std::uint64_t most_frames, region::Credit& credit) {
   const auto bytes = most_frames * kPageSize;
   auto file = os::MemoryFile::create("vmm-frames/" + std::to_string(node), bytes);
   if (!file) return tl::unexpected(file.error());
@@ -34,14 +34,15 @@ Result<std::unique_ptr<FrameStore>> FrameStore::create(int node, std::uint64_t m
   static_cast<void>(os::advise_huge_pages(view->data(), bytes, false));
   // The policy of a memory file's mapping is the file's: it holds for pages that others touch first, too.
   static_cast<void>(os::bind_to_node(view->data(), bytes, node, os::NodePolicy::preferred));
-  return std::unique_ptr<FrameStore>(new FrameStore(node, most_frames, std::move(*file), std::move(*view),
-                                                    std::move(*counts), std::move(*used)));
+  return std::unique_ptr<FrameStore>(new FrameStore(node, most_frames, credit, std::move(*file),
+                                                    std::move(*view), std::move(*counts), std::move(*used)));
 }
 
-FrameStore::FrameStore(int node, std::uint64_t capacity, os::MemoryFile file, os::Mapping view, os::Mapping counts,
-                       os::Mapping used) noexcept
+FrameStore::FrameStore(int node, std::uint64_t capacity, region::Credit& credit, os::MemoryFile file, os::Mapping view,
+                       os::Mapping counts, os::Mapping used) noexcept
     : node_(node),
       capacity_(capacity),
+      credit_(credit),
       file_(std::move(file)),
       view_(std::move(view)),
       counts_(std::move(counts)),
@@ -113,6 +114,7 @@ std::optional<FrameRun> FrameStore::allocate(std::uint64_t wanted, std::optional
     mark(run, true);
     cursor_ = run.first + run.count;
   }
+  credit_.charge(run.count);  // what it takes the place of is in memory, and charged
   for (std::uint64_t f = run.first; f < run.first + run.count; ++f) count_of(f).store(1, std::memory_order_release);
   in_use_.fetch_add(run.count, std::memory_order_relaxed);
   return run;
@@ -154,6 +156,7 @@ int FrameStore::give_back(FrameRun run) noexcept {
     lost_.fetch_add(run.count, std::memory_order_relaxed);
     return e;
   }
+  credit_.release(run.count);
   base::MutexLock lock(mutex_);
   mark(run, false);
   return 0;

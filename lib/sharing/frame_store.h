@@ -20,6 +20,7 @@
 #include "os/fork_count.h"
 #include "os/mapping.h"
 #include "os/memory_file.h"
+#include "region/credit.h"
 #include "vmm/result.h"
 #include "vmm/units.h"
 
@@ -32,9 +33,10 @@ struct FrameRun {
 class FrameStore {
  public:
   // Of at most so many frames, whose memory comes from the node if it has any; memory is used where frames are touched.
+  // A frame in use is charged to the credit, which outlives it.
   // Errors: errnos of memfd_create, ftruncate, mmap and madvise. A node that may not be named is no error: then the
   // kernel decides.
-  static Result<std::unique_ptr<FrameStore>> create(int node, std::uint64_t most_frames);
+  static Result<std::unique_ptr<FrameStore>> create(int node, std::uint64_t most_frames, region::Credit& credit);
   FrameStore(const FrameStore&) = delete;
   FrameStore& operator=(const FrameStore&) = delete;
 
@@ -65,8 +67,8 @@ class FrameStore {
   Result<std::uint64_t> allocated() const { return file_.allocated(); }
 
  private:
-  FrameStore(int node, std::uint64_t capacity, os::MemoryFile file, os::Mapping view, os::Mapping counts,
-             os::Mapping used) noexcept;
+  FrameStore(int node, std::uint64_t capacity, region::Credit& credit, os::MemoryFile file, os::Mapping view,
+             os::Mapping counts, os::Mapping used) noexcept;
   std::atomic<std::uint32_t>& count_of(std::uint64_t frame) const noexcept;
   void mark(FrameRun run, bool used) VMM_REQUIRES(mutex_);
   std::uint64_t next_free(std::uint64_t from) const VMM_REQUIRES(mutex_);
@@ -77,6 +79,7 @@ class FrameStore {
   const std::uint64_t forks_ = os::fork_count();
   const int node_;
   const std::uint64_t capacity_;
+  region::Credit& credit_;
   const os::MemoryFile file_;
   const os::Mapping view_;    // the whole file, to be written
   const os::Mapping counts_;  // of references, one for each frame

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "os/mapping.h"
 #include "region/isolator.h"
+#include "sharing/racy_bytes.h"
 
 namespace vmm::sharing {
 namespace {
@@ -26,15 +27,6 @@ int put(std::byte* place, os::Mapping& piece) noexcept {
   }
 }
 
-// Invisible to the thread sanitizer, which knows nothing of the fence that holds the guest's own threads off.
-__attribute__((no_sanitize("thread"), no_sanitize("address"))) void copy_pages(std::byte* to, const std::byte* from,
-                                                                               std::uint64_t bytes) noexcept {
-  auto* const words = reinterpret_cast<std::uint64_t*>(to);
-  const auto* const source = reinterpret_cast<const std::uint64_t*>(from);
-  for (std::uint64_t i = 0; i < bytes / sizeof(std::uint64_t); ++i)
-    words[i] = __atomic_load_n(source + i, __ATOMIC_RELAXED);
-}
-
 // What the guest reads there is in staging then. An errno; then staging is empty.
 int copy_out(GuestMemory& guest, std::uint64_t first, std::uint64_t count) noexcept {
   const auto bytes = count * kPageSize;
@@ -42,7 +34,7 @@ int copy_out(GuestMemory& guest, std::uint64_t first, std::uint64_t count) noexc
   if (guest.options().move) {
     error = guest.staging_uffd().copy(guest.staged(first), guest.at(first), bytes, false).error;
   } else {
-    copy_pages(guest.staged(first), guest.at(first), bytes);
+    copy_racy(guest.staged(first), guest.at(first), count);
   }
   if (error != 0) os::drop_pages(guest.staged(first), bytes);
   return error;

@@ -31,7 +31,7 @@ constexpr std::uint64_t kFrames = 1000;
 class Frames : public ::testing::Test {
  protected:
   void SetUp() override {
-    auto made = FrameStore::create(0, kFrames);
+    auto made = FrameStore::create(0, kFrames, credit_);
     ASSERT_TRUE(made) << made.error().message();
     store_ = std::move(*made);
   }
@@ -44,6 +44,7 @@ class Frames : public ::testing::Test {
     return std::all_of(at, at + pages * kPageSize, [&](std::byte b) { return b == std::byte{value}; });
   }
 
+  region::Credit credit_{kFrames};
   std::unique_ptr<FrameStore> store_;
 };
 
@@ -190,10 +191,23 @@ TEST_F(Frames, ThreadsNeverGetTheFramesOfOthers) {
   EXPECT_EQ(allocated(), 0u);
 }
 
+TEST_F(Frames, EachIsChargedWhileItIsInUse) {
+  const auto run = store_->allocate(8);
+  ASSERT_TRUE(run && run->count == 8);
+  store_->hold(*run);
+  EXPECT_EQ(credit_.charged(), 8u);
+  EXPECT_EQ(store_->release({run->first, 4}), 0);
+  EXPECT_EQ(credit_.charged(), 8u);
+  EXPECT_EQ(store_->release(*run), 0);
+  EXPECT_EQ(credit_.charged(), 4u);
+  EXPECT_EQ(store_->release({run->first + 4, 4}), 0);
+  EXPECT_EQ(credit_.charged(), 0u);
+}
+
 TEST_F(Frames, WhatCannotBeMadeIsToldByName) {
   CallHook hook;
   hook.fail(os::Call::memfd_create, EMFILE);
-  const auto r = FrameStore::create(0, 1);
+  const auto r = FrameStore::create(0, 1, credit_);
   ASSERT_FALSE(r);
   EXPECT_EQ(r.error().code.value(), EMFILE);
   EXPECT_NE(r.error().message().find("RLIMIT_NOFILE"), std::string::npos) << r.error().message();

@@ -44,10 +44,10 @@ class Shown : public EachWay {
     auto shown = ShownFrames::create();
     ASSERT_TRUE(shown) << shown.error().message();
     shown_ = std::make_unique<ShownFrames>(std::move(*shown));
-    auto store = FrameStore::create(0, 4 * kPages);
+    rig_ = std::make_unique<NodeRig>(GetParam());
+    auto store = FrameStore::create(0, 4 * kPages, rig_->credit());
     ASSERT_TRUE(store) << store.error().message();
     store_ = std::move(*store);
-    rig_ = std::make_unique<NodeRig>(GetParam());
   }
   static RigGuestOptions options() {
     RigGuestOptions o;
@@ -154,8 +154,8 @@ class Shown : public EachWay {
         std::count_if(all.begin(), all.end(), [](auto b) { return (b & (os::kFile | os::kPresent)) == os::kPresent; }));
   }
   std::unique_ptr<ShownFrames> shown_;
-  std::unique_ptr<FrameStore> store_;
   std::unique_ptr<NodeRig> rig_;
+  std::unique_ptr<FrameStore> store_;
 };
 VMM_EACH_WAY(Shown);
 

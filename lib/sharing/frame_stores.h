@@ -1,0 +1,34 @@
+// Frame stores: those of all nodes of a host, and the numbers of frames over all of them, which page words hold.
+// Thread-safety: add() by one thread before the others know the stores; the rest by any thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "sharing/frame_store.h"
+
+namespace vmm::sharing {
+
+class FrameStores {
+ public:
+  static constexpr unsigned kFrameBits = 28;                                    // 1 TiB a store
+  static constexpr std::size_t kMostStores = std::size_t{1} << (36 - kFrameBits);  // a page word has 36 bits
+
+  // Errors: as FrameStore::create; EINVAL where there are too many, or one is too large.
+  Result<FrameStore*> add(int node, std::uint64_t most_frames, region::Credit& credit);
+
+  FrameStore& of(std::uint64_t number) const noexcept { return *stores_[number >> kFrameBits]; }
+  static std::uint64_t frame_of(std::uint64_t number) noexcept {
+    return number & ((std::uint64_t{1} << kFrameBits) - 1);
+  }
+  std::uint64_t number_of(const FrameStore& store, std::uint64_t frame) const noexcept;
+  // All stores together.
+  std::uint64_t in_use() const noexcept;
+
+ private:
+  std::vector<std::unique_ptr<FrameStore>> stores_;
+};
+
+}  // namespace vmm::sharing

@@ -1,0 +1,98 @@
+#include "sharing/guest_frames.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <new>
+
+#include "os/mapping.h"
+#include "region/isolator.h"
+
+namespace vmm::sharing {
+
+using region::bump;
+using region::PageState;
+using region::PageWord;
+
+namespace {
+
+// What is made aside comes first of all: without memory to say why it cannot be made, nothing has changed.
+template <class Change>
+int or_no_memory(Change&& change) noexcept {
+  try {
+    return change();
+  } catch (const std::bad_alloc&) {
+    return ENOMEM;
+  }
+}
+
+}  // namespace
+
+// The memory is unmapped: nobody reads the frames there any more, and nobody else looks at the words.
+GuestFrames::~GuestFrames() {
+  auto left = guest_.counters.shared.load();
+  std::array<PageWord, region::kMostTaken> words;
+  std::uint64_t count = 0;
+  for (std::uint64_t page = 0; left > 0 && page < guest_.pages(); ++page) {
+    const auto word = guest_.table.load(page);
+    if (word.state() != PageState::shared) continue;
+    words[count++] = word;
+    --left;
+    if (count < words.size() && left > 0) continue;
+    release(words.data(), count);
+    count = 0;
+  }
+}
+
+int GuestFrames::show(std::uint64_t first, const FrameStore& store, FrameRun run, PageWord* words) noexcept {
+  // Before there is any: who changes the home looks for them then.
+  bump(guest_.counters.shared, run.count);
+  if (const int e = or_no_memory([&] { return shown_.show(guest_, first, store, run); })) {
+    region::drop(guest_.counters.shared, run.count);
+    return e;
+  }
+  // What the kernel does not drop is a copy that nobody reads; its place in staging must not be used again, nor is it.
+  static_cast<void>(os::drop_pages(guest_.staged(first), run.count * kPageSize));
+  region::drop(guest_.counters.staging, run.count);
+  guest_.uncharge(run.count);
+  const auto number = stores_.number_of(store, run.first);
+  for (std::uint64_t i = 0; i < run.count; ++i) words[i] = words[i].with_frame(number + i);
+  return 0;
+}
+
+int GuestFrames::hide(std::uint64_t first, std::uint64_t count, PageWord* words) noexcept {
+  // What is written is in memory already, and the rest has to be: its owner waits.
+  guest_.credit().charge(count);
+  guest_.count_resident(count);
+  if (const int e = or_no_memory([&] { return shown_.hide(guest_, first, count); })) {
+    guest_.uncharge(count);
+    return e;
+  }
+  bump(guest_.counters.staging, count);
+  region::drop(guest_.counters.shared, count);
+  release(words, count);
+  for (std::uint64_t i = 0; i < count; ++i) words[i] = words[i].without_slot().with_state(PageState::isolated);
+  return 0;
+}
+
+int GuestFrames::drop(std::uint64_t first, std::uint64_t count, PageWord* words) noexcept {
+  if (const int e = or_no_memory([&] { return shown_.drop(guest_, first, count); })) return e;
+  region::drop(guest_.counters.shared, count);
+  release(words, count);
+  for (std::uint64_t i = 0; i < count; ++i) words[i] = words[i].without_slot().with_state(PageState::empty);
+  return 0;
+}
+
+// Frames of one store that follow each other at once.
+void GuestFrames::release(const PageWord* words, std::uint64_t count) noexcept {
+  for (std::uint64_t i = 0; i < count;) {
+    const auto first = words[i].frame();
+    std::uint64_t n = 1;
+    while (i + n < count && words[i + n].frame() == first + n) ++n;
+    // Frames that the kernel keeps are lost to the store, which counts them.
+    static_cast<void>(stores_.of(first).release({FrameStores::frame_of(first), n}));
+    i += n;
+  }
+}
+
+}  // namespace vmm::sharing

@@ -1,0 +1,100 @@
+// Sharer: finds equal pages of the guests of one node, and has them show one copy.
+//
+// It looks at a guest's pages in order, some at a time. Each is hashed, and the key offered to the table. Where that knows
+// such a page already, of the same guest or of another of the same salt, both are isolated, so that nobody can write to
+// them, and compared byte by byte; what follows them, and what goes before, is taken along for as long as it is equal, too. One
+// mapping then shows the whole run. Pages of zeros are dropped. Pages that were written since they were shared are the
+// guest's own again, and those nobody shows any more are given back by their store.
+//
+// A page that is pinned, being written to the swap file, watched by the sampler or locked just now is left for another
+// pass. Of huge pages only keys are noted, until they may be broken.
+// Thread-safety: one thread, the worker of the node.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "os/mapping.h"
+#include "region/guest_memory.h"
+#include "sharing/frame_stores.h"
+#include "sharing/page_key.h"
+#include "sharing/share_table.h"
+#include "vmm/result.h"
+
+namespace vmm::sharing {
+
+// Pages, since the guest was added; those of a huge page one by one.
+struct ShareCounts {
+  std::uint64_t looked = 0;   // read and hashed
+  std::uint64_t zero = 0;     // dropped: they held nothing but zeros
+  std::uint64_t shared = 0;   // made to show a frame
+  std::uint64_t broken = 0;   // had shown a frame, and were found to have been written to
+  std::uint64_t changing = 0;   // not shared: changed between hash and comparison, or only the hash was equal
+  std::uint64_t pinned = 0;     // not looked at: a Pin covers them
+  std::uint64_t huge = 0;       // not shared: part of a huge page
+  std::uint64_t refused = 0;    // not shared: no mapping to be had (vm.max_map_count), no frame, or the kernel keeps the page
+};
+
+struct SharerOptions {
+  std::uint64_t table_entries = 1 << 20;
+  // Keys that are taken for equal although they are not are found out by comparing; fewer bits make some, for tests.
+  std::uint64_t key_mask = ~std::uint64_t{0};
+};
+
+class Sharer {
+ public:
+  // Most pages that one step isolates, so that whoever wants one of them does not wait long.
+  static constexpr std::uint64_t kMostShared = 256;
+
+  // What it is given outlives it. Errors: ENOMEM, EINVAL (entries).
+  static Result<std::unique_ptr<Sharer>> create(const ProcessSecret& secret, const FrameStores& stores,
+                                                FrameStore& store, const SharerOptions& options = {});
+  ~Sharer();
+
+  // The guest, whose frames are set, is looked at from now on; it shares with guests of equal salt. Throws
+  // std::bad_alloc, and then it is not.
+  void add(region::GuestMemory& guest, std::string_view salt);
+  // What it shows already it goes on showing. Nothing if it is not there.
+  void remove(const region::GuestMemory& guest) noexcept;
+
+  // Looks at the next `most` pages of the guest, less at its end: true there, and the next step begins anew. With
+  // `break_huge` parts of huge pages are shared, too.
+  bool step(region::GuestMemory& guest, std::uint64_t most, bool break_huge = false);
+
+  ShareCounts counts(const region::GuestMemory& guest) const noexcept;
+  const ShareTable& table() const noexcept { return table_; }
+
+ private:
+  struct Member;
+  struct Side;
+  enum class Look { done, zeros };
+
+  Sharer(const ProcessSecret& secret, const FrameStores& stores, FrameStore& store, std::uint64_t key_mask,
+         ShareTable table, os::Mapping salts) noexcept;
+  Member* find(const region::GuestMemory& guest) const noexcept;
+  Member* owner_of(std::uint64_t number) const noexcept;
+  Look look_at(Member& member, std::uint64_t page, std::uint8_t bits, bool break_huge) noexcept;
+  bool read(Member& member, std::uint64_t page, std::byte* copy) noexcept;
+  void drop_zeros(Member& member, std::uint64_t first, std::uint64_t count) noexcept;
+  void take_back_broken(Member& member, std::uint64_t first, const std::uint8_t* bits, std::uint64_t count) noexcept;
+  bool merge(Member& member, std::uint64_t page, Member& other, std::uint64_t other_page) noexcept;
+  bool join(Member& member, std::uint64_t page, std::uint64_t frame) noexcept;
+  void note_frames(Member& member, FrameRun run) noexcept;
+  std::uint32_t& salt_of(std::uint64_t frame) const noexcept {
+    return reinterpret_cast<std::uint32_t*>(salts_.data())[frame];
+  }
+
+  const ProcessSecret& secret_;
+  const FrameStores& stores_;
+  FrameStore& store_;
+  const std::uint64_t key_mask_;
+  ShareTable table_;
+  const os::Mapping salts_;  // of the frames: of equal bytes under another salt nothing is to be learnt
+  std::vector<std::unique_ptr<Member>> members_;  // by their first number
+  std::uint32_t last_salt_ = 0;
+};
+
+}  // namespace vmm::sharing

@@ -1,0 +1,417 @@
+// Equal pages are found, compared and shared, and come apart again: asked of the kernel, and with threads that write,
+// discard and reclaim meanwhile.
+#include "sharing/sharer.h"
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/random.h"
+#include "reclaim/balloon_pages.h"
+#include "reclaim/discard.h"
+#include "reclaim/drop_leftovers.h"
+#include "sharing/guest_frames.h"
+#include "support/call_hook.h"
+#include "support/eventually.h"
+#include "support/kernel_view.h"
+#include "support/node_rig.h"
+
+namespace vmm::test {
+namespace {
+
+using region::PageState;
+using sharing::FrameStore;
+using sharing::FrameStores;
+using sharing::GuestFrames;
+using sharing::Sharer;
+using sharing::SharerOptions;
+using sharing::ShownFrames;
+
+constexpr std::uint64_t kPages = 512;
+constexpr std::uint64_t kCommon = 7;  // as a guest's number in the patterns that several guests hold
+
+class Sharing : public EachWay {
+ protected:
+  void SetUp() override {
+    EachWay::SetUp();
+    if (IsSkipped()) return;
+    auto shown = ShownFrames::create();
+    ASSERT_TRUE(shown) << shown.error().message();
+    shown_ = std::make_unique<ShownFrames>(std::move(*shown));
+    make_rig();
+    make_sharer();
+  }
+  void TearDown() override {
+    sharer_.reset();
+    rig_.reset();
+  }
+  void make_rig() {
+    rig_ = std::make_unique<NodeRig>(GetParam());
+    auto store = stores_.add(0, 16 * kPages, rig_->credit());
+    ASSERT_TRUE(store) << store.error().message();
+    store_ = *store;
+  }
+  void make_sharer(const SharerOptions& options = {}) {
+    auto secret = sharing::ProcessSecret::create();
+    ASSERT_TRUE(secret) << secret.error().message();
+    secret_ = std::make_unique<sharing::ProcessSecret>(*secret);
+    auto sharer = Sharer::create(*secret_, stores_, *store_, options);
+    ASSERT_TRUE(sharer) << sharer.error().message();
+    sharer_ = std::move(*sharer);
+  }
+  RigGuest& add(const std::string& salt = "common", std::uint64_t pages = kPages) {
+    RigGuestOptions o;
+    o.pages = pages;
+    auto& guest = rig_->add(o);
+    guest->frames = std::make_unique<GuestFrames>(guest.memory(), stores_, *shown_);
+    sharer_->add(guest.memory(), salt);
+    return guest;
+  }
+  // Pages [first, first + count) hold what pages `from` on of all guests hold.
+  static void fill_common(RigGuest& guest, std::uint64_t first, std::uint64_t count, std::uint64_t from,
+                          std::uint64_t version = 1) {
+    for (std::uint64_t i = 0; i < count; ++i) fill_page(guest.at(first + i), kCommon, from + i, version);
+  }
+  static std::string wrong_common(RigGuest& guest, std::uint64_t first, std::uint64_t count, std::uint64_t from) {
+    for (std::uint64_t i = 0; i < count; ++i)
+      if (auto text = wrong_page(guest.at(first + i), kCommon, from + i, 1); !text.empty())
+        return std::to_string(first + i) + ": " + text;
+    return "";
+  }
+  // A pass over each guest.
+  void pass(const std::vector<RigGuest*>& guests) {
+    for (auto* guest : guests) {
+      rig_->settle(*guest);
+      while (!sharer_->step(guest->memory(), 100)) {
+      }
+    }
+  }
+  std::uint64_t count(RigGuest& guest, PageState state) {
+    std::uint64_t n = 0;
+    for (std::uint64_t page = 0; page < guest->pages(); ++page) n += guest.state(page) == state ? 1 : 0;
+    return n;
+  }
+  static std::uint64_t anonymous(RigGuest& guest) {
+    return smaps_bytes(guest.at(0), guest->pages() * kPageSize, "Anonymous") / kPageSize;
+  }
+  std::uint64_t frames() { return store_->allocated().value_or(0) / kPageSize; }
+  // Everything that is charged is somebody's.
+  void expect_sums(const std::vector<RigGuest*>& guests) {
+    std::uint64_t sum = store_->in_use();
+    for (auto* guest : guests) {
+      EXPECT_EQ((*guest)->counters.resident.load(), count(*guest, PageState::resident) + count(*guest, PageState::isolated));
+      EXPECT_EQ((*guest)->counters.shared.load(), count(*guest, PageState::shared));
+      sum += (*guest)->counters.resident;
+    }
+    EXPECT_EQ(rig_->credit().charged(), sum);
+    EXPECT_EQ(frames(), store_->in_use());
+  }
+
+  FrameStores stores_;
+  FrameStore* store_ = nullptr;
+  std::unique_ptr<ShownFrames> shown_;
+  std::unique_ptr<sharing::ProcessSecret> secret_;
+  std::unique_ptr<Sharer> sharer_;
+  std::unique_ptr<NodeRig> rig_;
+};
+VMM_EACH_WAY(Sharing);
+
+TEST_P(Sharing, EqualGuestsAreOneCopy) {
+  auto &a = add(), &b = add();
+  for (auto* guest : {&a, &b}) fill_common(*guest, 0, kPages, 0);
+  pass({&a, &b});
+  for (auto* guest : {&a, &b}) {
+    EXPECT_EQ(count(*guest, PageState::shared), kPages);
+    EXPECT_EQ(anonymous(*guest), 0u);
+    EXPECT_EQ(resident_pages((*guest)->staged(0), kPages), 0u);
+    EXPECT_EQ(mappings_in(guest->at(0), kPages * kPageSize), 1u) << "one run";
+    EXPECT_EQ(wrong_common(*guest, 0, kPages, 0), "");
+  }
+  EXPECT_EQ(frames(), kPages);
+  expect_sums({&a, &b});
+  EXPECT_EQ(sharer_->counts(a.memory()).shared, kPages);
+  EXPECT_EQ(sharer_->counts(b.memory()).shared, kPages);
+  EXPECT_EQ(rig_->credit().charged(), kPages);
+}
+
+TEST_P(Sharing, WithinOneGuestAtOtherPlaces) {
+  auto& guest = add();
+  fill_common(guest, 0, 100, 0);
+  guest.fill(100, 200, 1);
+  fill_common(guest, 207, 100, 0);
+  guest.fill(307, kPages, 1);
+  guest.fill(200, 207, 1);
+  pass({&guest});
+  EXPECT_EQ(count(guest, PageState::shared), 200u);
+  EXPECT_EQ(frames(), 100u);
+  EXPECT_EQ(wrong_common(guest, 0, 100, 0), "");
+  EXPECT_EQ(wrong_common(guest, 207, 100, 0), "");
+  EXPECT_EQ(guest.wrong(100, 200, 1), "");
+  EXPECT_EQ(guest.wrong(307, kPages, 1), "");
+  expect_sums({&guest});
+}
+
+// A run that was met in its middle first is followed both ways; a third finds the frames.
+TEST_P(Sharing, ARunIsFollowedBothWaysAndAThirdGuestJoins) {
+  auto &a = add(), &b = add(), &c = add();
+  for (auto* guest : {&a, &b, &c}) guest->fill();
+  fill_common(a, 10, 50, 0);
+  pass({&a});
+  // Of b only a page in the middle is equal at first.
+  fill_common(b, 125, 1, 25);
+  pass({&b});
+  EXPECT_EQ(frames(), 1u);
+  fill_common(b, 100, 25, 0);
+  fill_common(b, 126, 24, 26);
+  pass({&b});
+  EXPECT_EQ(frames(), 50u);
+  EXPECT_EQ(count(a, PageState::shared), 50u);
+  EXPECT_EQ(count(b, PageState::shared), 50u);
+  fill_common(c, 300, 50, 0);
+  pass({&c});
+  EXPECT_EQ(count(c, PageState::shared), 50u);
+  EXPECT_EQ(frames(), 50u);
+  EXPECT_EQ(wrong_common(a, 10, 50, 0), "");
+  EXPECT_EQ(wrong_common(b, 100, 50, 0), "");
+  EXPECT_EQ(wrong_common(c, 300, 50, 0), "");
+  EXPECT_EQ(c.wrong(0, 300, 1), "");
+  EXPECT_EQ(c.wrong(350, kPages, 1), "");
+  expect_sums({&a, &b, &c});
+}
+
+TEST_P(Sharing, ZerosAreDropped) {
+  auto& guest = add();
+  guest.fill();
+  std::memset(guest.at(64), 0, 200 * kPageSize);
+  pass({&guest});
+  EXPECT_EQ(count(guest, PageState::empty), 200u);
+  EXPECT_EQ(anonymous(guest), kPages - 200);
+  EXPECT_EQ(sharer_->counts(guest.memory()).zero, 200u);
+  EXPECT_EQ(frames(), 0u);
+  expect_sums({&guest});
+  for (std::uint64_t page = 64; page < 264; ++page) EXPECT_TRUE(is_zero(guest.at(page)));
+  EXPECT_EQ(guest.wrong(0, 64, 1), "");
+}
+
+// Hazard 36: guests of other salts share nothing, whatever they hold, and whatever the table leads to by chance.
+TEST_P(Sharing, Hazard36_OnlyWithinASalt) {
+  make_sharer({.key_mask = 0xf});
+  auto &a = add("one"), &b = add("two"), &c = add("one");
+  for (auto* guest : {&a, &b, &c}) fill_common(*guest, 0, 64, 0);
+  for (int round = 0; round < 4; ++round) pass({&a, &b, &c});
+  EXPECT_EQ(count(b, PageState::shared), 0u);
+  EXPECT_EQ(wrong_common(a, 0, 64, 0), "");
+  // Frames of salt "one" end, and their numbers are used again for "two".
+  sharer_->remove(a.memory());
+  sharer_->remove(c.memory());
+  rig_->remove(a);
+  rig_->remove(c);
+  EXPECT_EQ(frames(), 0u);
+  auto &d = add("two"), &e = add("one");
+  fill_common(d, 0, 64, 0);
+  fill_common(e, 0, 64, 0);
+  for (int round = 0; round < 4; ++round) pass({&b, &d, &e});
+  EXPECT_EQ(count(e, PageState::shared), 0u);
+  for (auto* guest : {&b, &d, &e}) EXPECT_EQ(wrong_common(*guest, 0, 64, 0), "");
+}
+
+// Hazard 8: hashes that are equal by chance lead to nothing but a comparison.
+TEST_P(Sharing, Hazard08_EqualHashesAreNotEqualPages) {
+  make_sharer({.key_mask = 3});
+  auto &a = add(), &b = add();
+  for (auto* guest : {&a, &b}) guest->fill();
+  for (int round = 0; round < 3; ++round) pass({&a, &b});
+  EXPECT_EQ(frames(), 0u);
+  EXPECT_GT(sharer_->counts(a.memory()).changing, 0u);
+  EXPECT_EQ(a.wrong(), "");
+  EXPECT_EQ(b.wrong(), "");
+  expect_sums({&a, &b});
+}
+
+TEST_P(Sharing, WhatIsWrittenIsTheWritersOwnAndCanBeSharedAgain) {
+  auto &a = add(), &b = add();
+  for (auto* guest : {&a, &b}) fill_common(*guest, 0, kPages, 0);
+  pass({&a, &b});
+  for (std::uint64_t page = 100; page < 110; ++page) fill_page(a.at(page), 1, page, 9);
+  EXPECT_EQ(anonymous(a), 10u);
+  pass({&a, &b});
+  EXPECT_EQ(count(a, PageState::shared), kPages - 10);
+  EXPECT_EQ(count(a, PageState::resident), 10u);
+  EXPECT_EQ(sharer_->counts(a.memory()).broken, 10u);
+  EXPECT_EQ(count(b, PageState::shared), kPages);
+  expect_sums({&a, &b});
+  EXPECT_EQ(a.wrong(100, 110, 9), "");
+  EXPECT_EQ(wrong_common(b, 0, kPages, 0), "");
+  // They are pages like others: swapped, and brought back.
+  rig_->evict(a);
+  EXPECT_EQ(count(a, PageState::swapped), 10u);
+  EXPECT_EQ(a.wrong(100, 110, 9), "");
+  // What both have written is nobody's frame any more.
+  for (std::uint64_t page = 100; page < 110; ++page) fill_page(b.at(page), 2, page, 9);
+  pass({&a, &b});
+  EXPECT_EQ(frames(), kPages - 10);
+  // Equal again.
+  for (auto* guest : {&a, &b}) fill_common(*guest, 100, 10, 100);
+  pass({&a, &b});
+  EXPECT_EQ(count(a, PageState::shared), kPages);
+  EXPECT_EQ(frames(), kPages);
+  for (auto* guest : {&a, &b}) EXPECT_EQ(wrong_common(*guest, 0, kPages, 0), "");
+  expect_sums({&a, &b});
+}
+
+// Hazard 5: a discard of a page that was shared, or broken, brings no old bytes back.
+TEST_P(Sharing, Hazard05_WhatIsDiscardedOrGivenUpReadsAsZero) {
+  auto &a = add(), &b = add();
+  for (auto* guest : {&a, &b}) fill_common(*guest, 0, kPages, 0);
+  pass({&a, &b});
+  fill_page(a.at(50), 1, 50, 9);
+  ASSERT_TRUE(reclaim::discard(a.memory(), a.pins(), 40, 20));
+  for (std::uint64_t page = 40; page < 60; ++page) EXPECT_TRUE(is_zero(a.at(page))) << page;
+  EXPECT_EQ(reclaim::give(a.memory(), 200, 64, 64).accepted.count(), 64u);
+  EXPECT_EQ(count(a, PageState::ballooned), 64u);
+  EXPECT_EQ(frames(), kPages) << "the other shows them still";
+  ASSERT_TRUE(reclaim::discard(b.memory(), b.pins(), 200, 64));
+  EXPECT_EQ(frames(), kPages - 64);
+  for (std::uint64_t page = 200; page < 264; ++page) EXPECT_TRUE(is_zero(a.at(page))) << page;
+  EXPECT_EQ(wrong_common(a, 0, 40, 0), "");
+  EXPECT_EQ(wrong_common(a, 264, kPages - 264, 264), "");
+  EXPECT_EQ(wrong_common(b, 0, 200, 0), "");
+  rig_->settle(a);
+  rig_->settle(b);
+  expect_sums({&a, &b});
+}
+
+// Hazard 6: a frame is free only when no mapping of it is left.
+TEST_P(Sharing, Hazard06_FramesEndWithTheLastWhoShowsThem) {
+  auto &a = add(), &b = add();
+  for (auto* guest : {&a, &b}) fill_common(*guest, 0, kPages, 0);
+  pass({&a, &b});
+  sharer_->remove(a.memory());
+  rig_->remove(a);
+  EXPECT_EQ(frames(), kPages);
+  auto& c = add();
+  c.fill();
+  auto& d = add();
+  d.fill(2);
+  pass({&c, &d});
+  EXPECT_EQ(wrong_common(b, 0, kPages, 0), "");
+  sharer_->remove(b.memory());
+  rig_->remove(b);
+  EXPECT_EQ(frames(), 0u);
+}
+
+TEST_P(Sharing, PinnedPagesStayTheGuestsOwn) {
+  auto &a = add(), &b = add();
+  for (auto* guest : {&a, &b}) fill_common(*guest, 0, kPages, 0);
+  ASSERT_TRUE(a.pins().pin(10, 5, kPages));
+  pass({&a, &b});
+  for (std::uint64_t page = 10; page < 15; ++page) EXPECT_EQ(a.state(page), PageState::resident);
+  EXPECT_EQ(count(a, PageState::shared), kPages - 5);
+  EXPECT_EQ(sharer_->counts(a.memory()).pinned, 5u);
+  // Pinned when they are shared: written to, as a device will, they stay where they are.
+  ASSERT_TRUE(a.pins().pin(20, 5, kPages));
+  EXPECT_EQ(anonymous(a), 10u);
+  pass({&a, &b});
+  for (std::uint64_t page = 20; page < 25; ++page) EXPECT_EQ(a.state(page), PageState::shared);
+  a.pins().unpin(10, 5);
+  a.pins().unpin(20, 5);
+  pass({&a, &b});
+  EXPECT_EQ(wrong_common(a, 0, kPages, 0), "");
+  expect_sums({&a, &b});
+}
+
+// Hazard 28: without mappings to be had nothing is shared and nothing lost.
+TEST_P(Sharing, Hazard28_WithoutMappingsNothingIsShared) {
+  auto &a = add(), &b = add();
+  for (auto* guest : {&a, &b}) fill_common(*guest, 0, kPages, 0);
+  {
+    CallHook hook;
+    hook.fail(os::Call::mremap, ENOMEM);
+    pass({&a, &b});
+  }
+  EXPECT_EQ(count(a, PageState::shared) + count(b, PageState::shared), 0u);
+  EXPECT_EQ(frames(), 0u);
+  EXPECT_GT(sharer_->counts(b.memory()).refused, 0u);
+  expect_sums({&a, &b});
+  for (auto* guest : {&a, &b}) EXPECT_EQ(wrong_common(*guest, 0, kPages, 0), "");
+  pass({&a, &b});
+  EXPECT_EQ(frames(), kPages);
+}
+
+// Hazards 2, 5, 6, 7: threads add to words of all pages, and discard ranges of their own, while pages are shared, found
+// broken, swapped and brought back. Each word is in the end what was added to it.
+TEST_P(Sharing, Hazard07_NothingIsLostWhileAllHappensAtOnce) {
+  constexpr std::uint64_t kSmall = 128;
+  std::array<RigGuest*, 2> guests{&add("common", kSmall), &add("common", kSmall)};
+  for (auto* guest : guests)
+    for (std::uint64_t page = 0; page < kSmall; ++page) {
+      std::memset(guest->at(page), static_cast<int>(1 + page % 3), kPageSize);
+      std::memset(guest->at(page), 0, 64);
+    }
+  for (auto* guest : guests) rig_->settle(*guest);
+  const auto word = [](RigGuest& guest, std::uint64_t page, std::size_t thread) {
+    return std::atomic_ref<std::uint64_t>(reinterpret_cast<std::uint64_t*>(guest.at(page))[thread]);
+  };
+  std::atomic<bool> over{false};
+  std::atomic<std::uint64_t> wrong{0};
+  std::array<std::atomic<std::uint64_t>, 2> turns{};
+  std::array<std::array<std::uint64_t, kSmall>, 2> added{};
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < 2; ++t)
+    threads.emplace_back([&, t] {
+      base::Random random(t + 1);
+      // The last eighth is what this guest's thread discards, and nobody else writes to.
+      constexpr auto kOwn = kSmall / 8 * 7;
+      std::array<std::uint64_t, kSmall> of_own{};
+      while (!over) {
+        auto& guest = *guests[t];
+        const auto page = random.below(kSmall);
+        if (page < kOwn) {
+          // Up and down again, so that pages are equal at times.
+          const bool up = word(guest, page, 0).load() == 0;
+          word(guest, page, 0).fetch_add(up ? 1 : ~std::uint64_t{0});
+          added[t][page] = up ? 1 : 0;
+        } else if (random.below(4) == 0) {
+          if (!reclaim::discard(guest.memory(), guest.pins(), page, 1)) ++wrong;
+          of_own[page] = 0;
+        } else {
+          if (word(guest, page, 0).load() != of_own[page]) ++wrong;
+          word(guest, page, 0).store(of_own[page] = random.below(2));
+        }
+        ++turns[t];
+      }
+      for (std::uint64_t page = kOwn; page < kSmall; ++page) added[t][page] = of_own[page];
+    });
+  for (int round = 0; round < 60; ++round) {
+    for (auto* guest : guests) {
+      while (!sharer_->step(guest->memory(), 100)) {
+      }
+      reclaim::drop_leftovers(guest->memory());
+      if (round % 3 != 0) continue;
+      guest->evictor().find_stranded(rig_->now());
+      guest->evictor().park(16, ~std::uint64_t{0}, rig_->now());
+      rig_->write(*guest);
+    }
+    const auto a = turns[0].load(), b = turns[1].load();
+    EXPECT_TRUE(eventually([&] { return turns[0] > a + 20 && turns[1] > b + 20; }));
+  }
+  over = true;
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0u);
+  EXPECT_GT(sharer_->counts(guests[0]->memory()).shared + sharer_->counts(guests[1]->memory()).shared, 0u);
+  EXPECT_GT(sharer_->counts(guests[0]->memory()).broken + sharer_->counts(guests[1]->memory()).broken, 0u);
+  for (std::size_t t = 0; t < 2; ++t)
+    for (std::uint64_t page = 0; page < kSmall; ++page)
+      ASSERT_EQ(word(*guests[t], page, 0).load(), added[t][page]) << t << " " << page;
+}
+
+}  // namespace
+}  // namespace vmm::test
