@@ -68,6 +68,11 @@ class VMM_API Host {
   // century ahead, else EINVAL.
   Result<void> tick(std::chrono::nanoseconds now);
 
+  // Looks once at all pages of all guests that share, at full speed, and shares what is equal. Guests that are native are
+  // managed from now on. Blocks; guests go on meanwhile.
+  // Errors: EINVAL (HostOptions::share_scan_ghz is 0), Errc::inert_handle, Errc::forked_child, those of managing a guest.
+  Result<ShareReport> share_now();
+
   // Errors: Errc::inert_handle, Errc::forked_child, ENOMEM (none to tell it with).
   Result<HostStats> stats() const;
   const Capabilities& capabilities() const noexcept;

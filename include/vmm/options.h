@@ -122,6 +122,15 @@ struct HostOptions {
   // Most MB/s (10^6 bytes) at which memory follows guests to their new homes, all guests together; 0: no bound but the
   // managed rate: slow at first, faster while a guest stays.
   double migration_rate_max = 0;
+  // Equal pages of managed guests are found and show one copy (transparent page sharing): how fast pages are looked at,
+  // in MB/s (10^6 bytes) for each GHz of the host's processors (ESX ShareScanGHz, 4); 0: pages are not shared. 0-1000.
+  // Takes Linux >= 5.19. Who shares can be told by the time of a first write: see GuestOptions::share_salt.
+  double share_scan_ghz = 0;
+  // In which time all of a guest is to be looked at, the two other bounds permitting (ESX ShareScanTime, 60 min). At
+  // least 1 s.
+  std::chrono::milliseconds share_scan_time = std::chrono::minutes(60);
+  // Most pages a second that are looked at of each guest (ESX ShareRateMax, 1024). At least 1.
+  std::uint32_t share_rate_max = 1024;
   // A fault thread that makes no progress on one fault for this long is reported by an event.
   std::chrono::milliseconds watchdog_timeout = std::chrono::seconds(10);
   Scheduler scheduler = Scheduler::automatic;
@@ -159,6 +168,11 @@ struct GuestOptions {
   bool bind_memory = false;
   // Ask for 2 MiB pages (madvise MADV_HUGEPAGE); false forbids them for this guest.
   bool large_pages = true;
+  // Its pages may be shared (ESX sched.mem.pshare.enable, yes), if HostOptions::share_scan_ghz is not 0.
+  bool page_sharing = true;
+  // Guests of equal salt share with each other, and only those: whoever is in such a group can find out, by how long its
+  // own first write to a page takes, whether another holds the same page. Empty: with itself alone.
+  std::string share_salt;
   // Leave guest memory in core dumps (otherwise MADV_DONTDUMP).
   bool core_dump = false;
 };

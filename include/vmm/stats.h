@@ -46,6 +46,19 @@ struct GuestStats {
   std::uint64_t active = 0;       // estimate of the memory in use; the guest's size until it was sampled
   std::uint64_t active_error = 0; // standard error of the last sample
   std::uint64_t pinned = 0;
+  std::uint64_t shared = 0;         // shows a copy that others show, too; not part of `resident`
+  std::uint64_t shared_common = 0;  // its part of those copies, each divided among all pages that show it: as of the last
+                                    // look over all of the guest
+  std::uint64_t shared_saved = 0;   // shared - shared_common
+  // Since creation; bytes of pages.
+  std::uint64_t share_scanned = 0;   // looked at
+  std::uint64_t share_made = 0;      // made to show a copy
+  std::uint64_t share_zero = 0;      // dropped, for they held nothing but zeros
+  std::uint64_t share_broken = 0;    // written since they were shared, as found by a later look
+  std::uint64_t share_changing = 0;  // not shared: they changed before they were compared, or only their hash was equal
+  std::uint64_t share_pinned = 0;    // not looked at
+  std::uint64_t share_huge = 0;      // not shared: parts of huge pages, while memory is not short
+  std::uint64_t share_refused = 0;   // not shared: no mapping to be had (vm.max_map_count), or the kernel keeps them
   std::uint64_t swap_file = 0;    // size of the swap file
   std::uint64_t swapped_out = 0;  // since creation: pages that left memory (written, or clean with a kept slot)
   std::uint64_t swap_written = 0; // since creation: bytes written to the swap file
@@ -127,6 +140,9 @@ struct HostStats {
   std::uint64_t reserved = 0;  // sum of the guests' reservations
   std::uint64_t swapped = 0;
   std::uint64_t ballooned = 0;
+  std::uint64_t shared = 0;         // sum of the guests'
+  std::uint64_t shared_common = 0;  // the copies that they show; part of `consumed`
+  std::uint64_t shared_saved = 0;   // shared - shared_common, at least 0
   std::uint64_t min_free = 0;  // below this much free memory the state is no longer high
   MemoryState state = MemoryState::high;
   std::vector<PoolStats> pools;    // the root first
@@ -135,6 +151,15 @@ struct HostStats {
   std::vector<NodeStats> homes;    // as nodes
   std::string capability_level;    // "full", "baseline" ...
   std::string swap_io;             // "io_uring" or "threads"
+};
+
+// What Host::share_now() has done. Bytes of pages.
+struct ShareReport {
+  std::uint64_t scanned = 0;   // looked at
+  std::uint64_t shared = 0;    // made to show a copy
+  std::uint64_t zero = 0;      // dropped, for they held nothing but zeros
+  std::uint64_t broken = 0;    // found to have been written since they were shared
+  std::uint64_t saved = 0;     // HostStats::shared_saved afterwards
 };
 
 }  // namespace vmm

@@ -10,6 +10,7 @@
 #include "reclaim/balloon_pages.h"
 #include "reclaim/discard.h"
 #include "reclaim/swap_store.h"
+#include "sharing/guest_frames.h"
 
 namespace vmm {
 
@@ -34,6 +35,7 @@ GuestCore::Ended GuestCore::end() noexcept {
   host_->arbiter().remove(*memory_);
   // Calls inside that wait for the worker or for reads come back by these; what waits for a page, by the last.
   node().worker->detach(*memory_);
+  if (memory_->frames) sharing::GuestFrames::of(*memory_).close();
   node().faults->remove(*memory_);
   memory_->shut();
   gate_.wait_until_empty();
@@ -356,6 +358,18 @@ Result<GuestStats> GuestCore::stats() {
   s.swapped = bytes(c.swapped);
   s.lost = bytes(c.lost);
   s.pinned = bytes(c.pinned);
+  s.shared = bytes(c.shared);
+  const auto common = c.share.common.load(std::memory_order_relaxed) * static_cast<double>(kPageSize);
+  s.shared_common = std::min(static_cast<std::uint64_t>(common + 0.5), s.shared);
+  s.shared_saved = s.shared - s.shared_common;
+  s.share_scanned = bytes(c.share.looked);
+  s.share_made = bytes(c.share.shared);
+  s.share_zero = bytes(c.share.zero);
+  s.share_broken = bytes(c.share.broken);
+  s.share_changing = bytes(c.share.changing);
+  s.share_pinned = bytes(c.share.pinned);
+  s.share_huge = bytes(c.share.huge);
+  s.share_refused = bytes(c.share.refused);
   s.swap_file = store.file.bytes();
   s.swapped_out = bytes(c.swapped_out);
   s.swap_written = load(c.swap_written);

@@ -85,6 +85,11 @@ Result<void> Host::tick(std::chrono::nanoseconds now) {
   return host::guarded("tick", [&] { return core_->tick(now); });
 }
 
+Result<ShareReport> Host::share_now() {
+  if (core_ == nullptr) return inert("share_now");
+  return host::guarded("share_now", [&] { return core_->share_now(); });
+}
+
 Result<HostStats> Host::stats() const {
   if (core_ == nullptr) return inert("stats");
   return host::guarded("stats", [&] { return core_->stats(); });

@@ -105,9 +105,11 @@ Result<void> HostCore::start() {
   if (const int e = poller_.add(bell_.fd(), 1)) return base::fail_errno(e, "epoll_ctl of the scheduler");
   notices_.set_bell(&bell_);
   credit_.set_waiter(this);
+  if (auto r = make_sharing(); !r) return r;
   for (const auto& node : topology_.nodes()) {
     if (node.memory_only) continue;
-    auto runtime = host::make_node_runtime(node, {options_, move_}, credit_, arbiter_, *this, notices_, clock_);
+    host::NodeRuntimeOptions made_with{options_, move_, sharing_.get(), topology_.nodes().size()};
+    auto runtime = host::make_node_runtime(node, made_with, credit_, arbiter_, *this, notices_, clock_);
     if (!runtime) return tl::unexpected(runtime.error());
     nodes_.push_back(std::move(*runtime));
   }
@@ -116,7 +118,7 @@ Result<void> HostCore::start() {
     uses_.resize(nodes_.size());
   }
   stalls_.resize(nodes_.size());
-  overhead_pages_ = nodes_.size() * host::NodeRuntime::overhead_pages();
+  overhead_pages_ = host_overhead_pages();
   credit_.charge(overhead_pages_);
   arbiter_.set_overhead(overhead_pages_);
   if (options_.scheduler == Scheduler::automatic) {
@@ -129,6 +131,16 @@ Result<void> HostCore::start() {
     if (!thread) return tl::unexpected(thread.error());
     home_thread_ = std::move(*thread);
   }
+  return {};
+}
+
+Result<void> HostCore::make_sharing() {
+  if (options_.share_scan_ghz == 0 || !managing_possible()) return {};
+  auto secret = sharing::ProcessSecret::create();
+  if (!secret) return tl::unexpected(secret.error());
+  auto shown = sharing::ShownFrames::create();
+  if (!shown) return tl::unexpected(shown.error());
+  sharing_ = std::make_unique<host::SharingParts>(*secret, std::move(*shown));
   return {};
 }
 

@@ -45,6 +45,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   void end_guest(GuestCore& guest) noexcept;
   Result<void> set_callback(std::function<void(const Event&)> callback);
   Result<void> tick(base::Nanos now);
+  Result<ShareReport> share_now();
   Result<HostStats> stats();
   Result<void> create_pool(const std::string& path, const PoolOptions& options);
   Result<void> configure_pool(const std::string& path, const PoolChange& change);
@@ -110,13 +111,18 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   HostCore(const HostOptions& options, Capabilities capabilities, const topology::Topology& topology,
            std::uint64_t budget, host::ForkGuard guard, os::ProcessMemory memory, os::Pagemap pagemap);
   Result<void> start();
+  Result<void> make_sharing();
   Result<void> check(const GuestOptions& options) VMM_REQUIRES(control_);
   Result<host::NodeRuntime*> place(const GuestOptions& options, std::string& reason) VMM_REQUIRES(control_);
   Result<std::unique_ptr<region::GuestMemory>> make_memory(const GuestOptions& options, int node)
       VMM_REQUIRES(control_);
   reclaim::SwapFileOptions swap_file_of(const GuestOptions& options) const;
-  // Of the nodes' buffers.
-  std::uint64_t host_overhead_pages() const noexcept { return nodes_.size() * host::NodeRuntime::overhead_pages(); }
+  // Of the nodes' buffers, and of their tables of keys.
+  std::uint64_t host_overhead_pages() const noexcept {
+    std::uint64_t pages = 0;
+    for (const auto& node : nodes_) pages += host::NodeRuntime::overhead_pages() + node->table_pages();
+    return pages;
+  }
   // Says so, where guests are more than the documents advise. `guest`: which one made it so; empty: a lower budget.
   void advise_on_overcommitment(const std::string& guest);
   void set_pinned_beyond();
@@ -194,6 +200,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   os::Doorbell bell_;  // wakes the scheduler
   os::Poller poller_;
   host::EventQueue events_;
+  std::unique_ptr<host::SharingParts> sharing_;  // null: pages are not shared
   std::vector<std::unique_ptr<host::NodeRuntime>> nodes_;
 
   base::Mutex control_{base::LockRank::host_control};

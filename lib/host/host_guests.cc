@@ -11,6 +11,7 @@
 #include "policy/placement.h"
 #include "policy/watch.h"
 #include "reclaim/swap_store.h"
+#include "sharing/guest_frames.h"
 
 namespace vmm {
 namespace {
@@ -93,6 +94,8 @@ Result<std::unique_ptr<region::GuestMemory>> HostCore::make_memory(const GuestOp
   auto store = reclaim::SwapStore::create(swap_file_of(options), secret_, managing_possible() ? options.memory : 0);
   if (!store) return tl::unexpected(store.error());
   (*memory)->backing = std::move(*store);
+  if (sharing_ && options.page_sharing)
+    (*memory)->frames = std::make_unique<sharing::GuestFrames>(**memory, sharing_->stores, sharing_->shown);
   return memory;
 }
 
@@ -154,7 +157,9 @@ Result<std::shared_ptr<GuestCore>> HostCore::create_guest(const GuestOptions& op
     if (managing_possible()) {
       if (auto r = (*node)->faults->add(m); !r) return tl::unexpected(r.error());
     }
-    if (auto r = (*node)->worker->attach(m, guest->migration()); !r) return tl::unexpected(r.error());
+    // Two namespaces: a salt that was given is never one that a guest has for itself.
+    const auto salt = options.share_salt.empty() ? "guest " + std::to_string(m.id()) : "salt " + options.share_salt;
+    if (auto r = (*node)->worker->attach(m, guest->migration(), salt); !r) return tl::unexpected(r.error());
     arbiter_.add(m, guest->balloon(), host::entitlement_of(options));
     undo.guest = nullptr;
     const auto pages = overhead_of(m);

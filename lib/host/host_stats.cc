@@ -34,7 +34,10 @@ Result<HostStats> HostCore::stats() {
     s.guests.push_back(std::move(*stats));
     s.swapped += s.guests.back().swapped;
     s.ballooned += s.guests.back().ballooned;
+    s.shared += s.guests.back().shared;
   }
+  if (sharing_) s.shared_common = sharing_->stores.in_use() * kPageSize;
+  s.shared_saved = s.shared - std::min(s.shared, s.shared_common);
   for (const auto& node : nodes_) {
     s.nodes.push_back(node->node.id);
     NodeStats n;

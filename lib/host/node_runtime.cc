@@ -1,5 +1,9 @@
 #include "host/node_runtime.h"
 
+#include <algorithm>
+
+#include "os/processor_clock.h"
+
 namespace vmm::host {
 
 Result<std::unique_ptr<NodeRuntime>> make_node_runtime(const topology::Node& node, const NodeRuntimeOptions& options,
@@ -36,8 +40,24 @@ Result<std::unique_ptr<NodeRuntime>> make_node_runtime(const topology::Node& nod
   out.retry_timeout = std::max<base::Nanos>(host.swap_retry_timeout, std::chrono::milliseconds(10));
   auto swap_out = reclaim::SwapOut::create(out, notices);
   if (!swap_out) return tl::unexpected(swap_out.error());
-  auto worker =
-      Worker::create(node.id, credit, arbiter, std::move(*swap_out), runtime->zero_pool.get(), notices, clock);
+  WorkerSharing sharing;
+  if (options.sharing != nullptr) {
+    // No more frames than memory, and a key for as many pages.
+    auto store = options.sharing->stores.add(node.id, std::min(credit.budget(), sharing::FrameStores::kMostFrames), credit);
+    if (!store) return tl::unexpected(store.error());
+    sharing::SharerOptions sharer_options;
+    sharer_options.table_entries = credit.budget() / options.nodes;
+    auto sharer = sharing::Sharer::create(options.sharing->secret, options.sharing->stores, **store, sharer_options);
+    if (!sharer) return tl::unexpected(sharer.error());
+    runtime->sharer = std::move(*sharer);
+    sharing.sharer = runtime->sharer.get();
+    sharing.bytes_per_second =
+        host.share_scan_ghz * 1e6 * os::processor_ghz() * static_cast<double>(node.cpus.size());
+    sharing.scan_time = host.share_scan_time;
+    sharing.most = host.share_rate_max;
+  }
+  auto worker = Worker::create(node.id, credit, arbiter, std::move(*swap_out), runtime->zero_pool.get(), notices, clock,
+                               sharing);
   if (!worker) return tl::unexpected(worker.error());
   runtime->worker = std::move(*worker);
   return runtime;

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "host/arbiter.h"
+#include "host/sharing_parts.h"
 #include "host/worker.h"
 #include "reclaim/swap_in.h"
 #include "region/fault_service.h"
@@ -21,6 +22,7 @@ struct NodeRuntime {
   std::unique_ptr<region::ZeroPool> zero_pool;  // null without UFFDIO_MOVE
   std::unique_ptr<reclaim::SwapIn> swap_in;
   std::unique_ptr<region::FaultService> faults;
+  std::unique_ptr<sharing::Sharer> sharer;  // null where pages are not shared
   std::unique_ptr<Worker> worker;
   // As the home-node scheduler last saw them: load as NodeStats, memory that nobody uses in bytes.
   std::atomic<double> load{0};
@@ -31,6 +33,10 @@ struct NodeRuntime {
     faults.reset();
   }
 
+  // Pages of its table of keys.
+  std::uint64_t table_pages() const noexcept {
+    return sharer == nullptr ? 0 : sharer->table().capacity() * sizeof(std::uint64_t) / kPageSize;
+  }
   // Pages of its buffers.
   static constexpr std::uint64_t overhead_pages() noexcept { return reclaim::SwapIn::buffer_bytes() / kPageSize; }
 };
@@ -38,6 +44,8 @@ struct NodeRuntime {
 struct NodeRuntimeOptions {
   HostOptions host;
   bool move = true;  // UFFDIO_MOVE is used
+  SharingParts* sharing = nullptr;  // null: pages are not shared
+  std::uint64_t nodes = 1;          // of the host: each has a part of the table of keys
 };
 
 // Errors: those of the parts. On error nothing runs.

@@ -90,7 +90,8 @@ Result<void> check_host_options(const HostOptions& o, std::uint64_t budget, std:
                {"HostOptions::balance_period", o.balance_period, 1},
                {"HostOptions::sample_period", o.sample_period, 10},
                {"HostOptions::balloon_timeout", o.balloon_timeout, 1},
-               {"HostOptions::stop_timeout", o.stop_timeout, 0}};
+               {"HostOptions::stop_timeout", o.stop_timeout, 0},
+               {"HostOptions::share_scan_time", o.share_scan_time, 1000}};
   for (const auto& t : times)
     if (t.value.count() < t.least)
       return base::invalid(field(t.name, std::to_string(t.value.count()) + " ms"),
@@ -98,6 +99,12 @@ Result<void> check_host_options(const HostOptions& o, std::uint64_t budget, std:
   if (auto r = check_enums(o); !r) return r;
   if (auto r = check_tax("HostOptions::idle_tax", o.idle_tax); !r) return r;
   if (auto r = check_rebalance(o); !r) return r;
+  if (!(o.share_scan_ghz >= 0 && o.share_scan_ghz <= 1000))
+    return base::invalid(field("HostOptions::share_scan_ghz", std::to_string(o.share_scan_ghz)),
+                         "give MB/s for each GHz, up to 1000, or 0 to share no pages");
+  if (o.share_rate_max < 1)
+    return base::invalid(field("HostOptions::share_rate_max", o.share_rate_max),
+                         "give at least 1 page a second, or set share_scan_ghz to 0");
   if (o.sample_pages > kMostSampled)
     return base::invalid(field("HostOptions::sample_pages", o.sample_pages),
                          "give at most " + std::to_string(kMostSampled) + ", or 0 for none");

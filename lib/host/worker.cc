@@ -38,14 +38,17 @@ constexpr int kMostZeroed = 4;
 }  // namespace
 
 Worker::Worker(region::Credit& credit, Arbiter& arbiter, std::unique_ptr<reclaim::SwapOut> out,
-               region::ZeroPool* zero_pool, region::Notices& notices, const base::Clock& clock)
-    : credit_(credit), arbiter_(arbiter), out_(std::move(out)), zero_pool_(zero_pool), notices_(notices),
+               region::ZeroPool* zero_pool, region::Notices& notices, const base::Clock& clock,
+               const WorkerSharing& sharing)
+    : credit_(credit), arbiter_(arbiter), out_(std::move(out)), zero_pool_(zero_pool), sharing_(sharing),
+      notices_(notices),
       clock_(clock), random_(os::random_u64()) {}
 
 Result<std::unique_ptr<Worker>> Worker::create(int node, region::Credit& credit, Arbiter& arbiter,
                                                std::unique_ptr<reclaim::SwapOut> out, region::ZeroPool* zero_pool,
-                                               region::Notices& notices, const base::Clock& clock) {
-  std::unique_ptr<Worker> w(new Worker(credit, arbiter, std::move(out), zero_pool, notices, clock));
+                                               region::Notices& notices, const base::Clock& clock,
+                                               const WorkerSharing& sharing) {
+  std::unique_ptr<Worker> w(new Worker(credit, arbiter, std::move(out), zero_pool, notices, clock, sharing));
   auto poller = os::Poller::create();
   if (!poller) return tl::unexpected(poller.error());
   w->poller_ = std::move(*poller);
@@ -156,11 +159,11 @@ Worker::Sleep Worker::look() {
   const bool requests = serve_requests();
   const bool pressure = relieve_pressure();
   const bool zeros = zero_ahead();
-  const auto migration = migrate_some();
+  const auto later = std::min(migrate_some(), share_some());
   if (!requests && !pressure && !zeros) mend_some();
   const auto sleep = sleep_after(requests || zeros, pressure);
-  if (migration == base::Nanos::max()) return sleep;
-  const auto ms = static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(migration).count());
+  if (later == base::Nanos::max()) return sleep;
+  const auto ms = static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(later).count());
   return sleep.ms >= 0 && sleep.ms < ms ? sleep : Sleep{ms};
 }
 

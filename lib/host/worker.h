@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/clock.h"
@@ -19,8 +20,17 @@
 #include "reclaim/evictor.h"
 #include "reclaim/swap_out.h"
 #include "region/zero_pool.h"
+#include "sharing/sharer.h"
 
 namespace vmm::host {
+
+// How the guests of a node share pages.
+struct WorkerSharing {
+  sharing::Sharer* sharer = nullptr;  // null: not at all
+  double bytes_per_second = 0;        // looked at, of all guests together
+  base::Nanos scan_time{};            // of a guest
+  double most = 0;                    // pages a second, of each guest
+};
 
 class Worker {
  public:
@@ -28,13 +38,16 @@ class Worker {
   // Errors: EMFILE, ENOMEM, EAGAIN (threads).
   static Result<std::unique_ptr<Worker>> create(int node, region::Credit& credit, Arbiter& arbiter,
                                                 std::unique_ptr<reclaim::SwapOut> out, region::ZeroPool* zero_pool,
-                                                region::Notices& notices, const base::Clock& clock);
+                                                region::Notices& notices, const base::Clock& clock,
+                                                const WorkerSharing& sharing);
   ~Worker() { stop(); }
   // Ends its thread; it can be woken still, in vain. Idempotent.
   void stop() noexcept;
 
-  // The guest's memory may be taken from now on, and follows it to its home. Errors: ENOMEM.
-  Result<void> attach(region::GuestMemory& guest, migrate::GuestMigration& migration) VMM_EXCLUDES(mutex_);
+  // The guest's memory may be taken from now on, follows it to its home, and is shared within the salt, if its frames are
+  // set. Errors: ENOMEM.
+  Result<void> attach(region::GuestMemory& guest, migrate::GuestMigration& migration, const std::string& salt)
+      VMM_EXCLUDES(mutex_);
   // Nothing of the guest is touched any more; its writes in flight have ended. Blocks.
   void detach(region::GuestMemory& guest) VMM_EXCLUDES(mutex_);
   // A place for one guest more: take_over() then cannot fail. One thread at a time attaches or reserves. Errors:
@@ -48,6 +61,9 @@ class Worker {
   // Makes the guest native again if that can be; between slices, so that nothing is being taken. Blocks. False as well
   // for a guest that is not this worker's.
   bool unmanage(region::GuestMemory& guest) VMM_EXCLUDES(mutex_);
+
+  // Looks at all pages of all of its guests for equal ones. Blocks.
+  void share_now() noexcept VMM_EXCLUDES(mutex_);
 
   // Looks at what is sampled, at the time `now`: soon, or before it returns. Not from its own thread.
   void sample(base::Nanos now) noexcept;
@@ -74,13 +90,18 @@ class Worker {
     std::unique_ptr<GuestSampling> sampling;
     migrate::GuestMigration* migration = nullptr;
     std::uint64_t mend_hand = 0;  // chunk
+    std::string salt;
+    double share_credit = 0;      // pages that may be looked at
+    bool share_due = false;       // a whole look that was asked for is not at its end
+    base::Nanos next_broken{};    // when pages that were written since they were shared are looked for
   };
   struct Request {
-    enum Kind { kAttach, kDetach, kReserve, kRelease, kTake, kReclaim, kUnmanage, kSample } kind;
+    enum Kind { kAttach, kDetach, kReserve, kRelease, kTake, kReclaim, kUnmanage, kSample, kShare } kind;
     region::GuestMemory* guest;
     std::uint64_t pages = 0;    // reclaim: wanted
     migrate::GuestMigration* migration = nullptr;  // attach
     Member* member = nullptr;   // release, take: where it is put, or is
+    const std::string* salt = nullptr;  // attach
     base::Nanos now{};          // sample
     std::uint64_t freed = 0;         // reclaim: what has left memory
     std::uint64_t freed_before = 0;  // the guest's counter when it began
@@ -94,7 +115,7 @@ class Worker {
   };
 
   Worker(region::Credit& credit, Arbiter& arbiter, std::unique_ptr<reclaim::SwapOut> out, region::ZeroPool* zero_pool,
-         region::Notices& notices, const base::Clock& clock);
+         region::Notices& notices, const base::Clock& clock, const WorkerSharing& sharing);
   void submit(Request& request) noexcept VMM_EXCLUDES(mutex_);
   void push_locked(Request& request) noexcept VMM_REQUIRES(mutex_);
   void pop_locked() noexcept VMM_REQUIRES(mutex_);
@@ -118,6 +139,10 @@ class Worker {
   void mend_some() noexcept;
   base::Nanos migrate_some() noexcept;
   void sample_members(base::Nanos now);
+  bool shares(const Member& member) const noexcept;
+  void begin_sharing(Member& member);
+  base::Nanos share_some() noexcept;
+  bool share_slice(bool begin) noexcept;
   Member* find(const region::GuestMemory& guest);
   static std::uint64_t load(const std::atomic<std::uint64_t>& counter) noexcept {
     return counter.load(std::memory_order_relaxed);
@@ -127,6 +152,7 @@ class Worker {
   Arbiter& arbiter_;
   const std::unique_ptr<reclaim::SwapOut> out_;
   region::ZeroPool* const zero_pool_;
+  const WorkerSharing sharing_;
   region::Notices& notices_;
   const base::Clock& clock_;
   os::Poller poller_;       // the bell, and writes that have ended
@@ -152,6 +178,7 @@ class Worker {
   bool awaited_ = false;     // some balloon's answer was, at the last look
   int fruitless_ = 0;  // looks in a row that freed nothing although memory was short
   bool exhausted_ = false;
+  base::Nanos last_share_{};
   base::Random random_;
 
   os::Thread thread_;

@@ -33,9 +33,10 @@ void Worker::submit(Request& request) noexcept {
   while (!request.done) served_.wait(mutex_);
 }
 
-Result<void> Worker::attach(GuestMemory& guest, migrate::GuestMigration& migration) {
+Result<void> Worker::attach(GuestMemory& guest, migrate::GuestMigration& migration, const std::string& salt) {
   Request request{Request::kAttach, &guest};
   request.migration = &migration;
+  request.salt = &salt;
   submit(request);
   if (request.error != 0)
     return base::fail_errno(request.error, "attaching guest \"" + guest.name() + "\" to its worker", "free memory");
@@ -78,6 +79,11 @@ void Worker::sample_and_wait(base::Nanos now) noexcept {
   submit(request);
 }
 
+void Worker::share_now() noexcept {
+  Request request{Request::kShare, nullptr};
+  submit(request);
+}
+
 bool Worker::unmanage(GuestMemory& guest) {
   Request request{Request::kUnmanage, &guest};
   submit(request);
@@ -112,22 +118,35 @@ bool Worker::serve_requests() {
 bool Worker::serve(Request& request) {
   auto* member = request.guest != nullptr ? find(*request.guest) : nullptr;
   switch (request.kind) {
-    case Request::kAttach:
-      members_.push_back({std::make_unique<reclaim::Evictor>(*request.guest, notices_),
-                          std::make_unique<GuestSampling>(*request.guest), request.migration});
+    case Request::kAttach: {
+      Member made;
+      made.evictor = std::make_unique<reclaim::Evictor>(*request.guest, notices_);
+      made.sampling = std::make_unique<GuestSampling>(*request.guest);
+      made.migration = request.migration;
+      made.salt = *request.salt;
+      members_.reserve(members_.size() + 1);
+      begin_sharing(made);
+      members_.push_back(std::move(made));
       return true;
+    }
     case Request::kDetach:
       out_->finish(true, clock_.now());
+      if (sharing_.sharer != nullptr) sharing_.sharer->remove(*request.guest);
       if (member != nullptr) members_.erase(members_.begin() + (member - members_.data()));
       return true;
     case Request::kReserve: members_.reserve(members_.size() + 1); return true;
     case Request::kRelease:
       out_->finish(true, clock_.now());
       VMM_CHECK(member != nullptr);
+      if (sharing_.sharer != nullptr) sharing_.sharer->remove(*request.guest);
       *request.member = std::move(*member);
       members_.erase(members_.begin() + (member - members_.data()));
       return true;
-    case Request::kTake: members_.push_back(std::move(*request.member)); return true;
+    case Request::kTake:
+      members_.push_back(std::move(*request.member));
+      // Without memory for that it is not looked at here; what it shows it goes on showing.
+      begin_sharing(members_.back());
+      return true;
     case Request::kReclaim:
       if (member != nullptr) return reclaim_slice(request);
       // It has another worker since: what was being written then has left.
@@ -143,6 +162,11 @@ bool Worker::serve(Request& request) {
       return true;
     }
     case Request::kSample: sample_members(request.now); return true;
+    case Request::kShare: {
+      const bool begin = !request.begun;
+      request.begun = true;
+      return share_slice(begin);
+    }
   }
   return true;
 }

@@ -57,6 +57,21 @@ struct Prefetch {
   std::uint64_t end = 0;
 };
 
+// What sharing has done with the guest's pages, those of a huge page one by one. Since creation, but for `common`; as
+// GuestCounters.
+struct ShareCounters {
+  std::atomic<std::uint64_t> looked{0};    // read and hashed
+  std::atomic<std::uint64_t> zero{0};      // dropped: they held nothing but zeros
+  std::atomic<std::uint64_t> shared{0};    // made to show a frame
+  std::atomic<std::uint64_t> broken{0};    // had shown a frame, and were found to have been written to
+  std::atomic<std::uint64_t> changing{0};  // not shared: changed before they were compared, or only the hash was equal
+  std::atomic<std::uint64_t> pinned{0};    // not looked at: a Pin covers them
+  std::atomic<std::uint64_t> huge{0};      // not shared: part of a huge page
+  std::atomic<std::uint64_t> refused{0};   // not shared: no mapping to be had, no frame, or the kernel keeps the page
+  std::atomic<double> common{0};  // frames that it shows, each by the part of its references that are the guest's: as
+                                  // last told
+};
+
 // Pages and counts; relaxed atomics, each right by itself.
 struct GuestCounters {
   std::atomic<std::uint64_t> resident{0};  // charged: in place, in staging, or being read
@@ -67,6 +82,7 @@ struct GuestCounters {
   std::atomic<std::uint64_t> pinned{0};
   std::atomic<std::uint64_t> ballooned{0};
   std::atomic<std::uint64_t> shared{0};    // show a frame, or were written since: not charged to the guest
+  ShareCounters share;
   std::atomic<std::uint64_t> swapped_out{0};
   std::atomic<std::uint64_t> freed{0};     // left memory by swap: swapped out, or zero pages dropped
   std::array<std::atomic<std::uint64_t>, 4> freed_for{};  // the same by policy::ReclaimReason

@@ -10,9 +10,9 @@ Result<FrameStore*> FrameStores::add(int node, std::uint64_t most_frames, region
   if (stores_.size() == kMostStores)
     return base::invalid("frame stores: " + std::to_string(stores_.size() + 1),
                          "have at most " + std::to_string(kMostStores));
-  constexpr auto kMost = std::uint64_t{1} << kFrameBits;
-  if (most_frames > kMost)
-    return base::invalid("frames of a store: " + std::to_string(most_frames), "give at most " + std::to_string(kMost));
+  if (most_frames > kMostFrames)
+    return base::invalid("frames of a store: " + std::to_string(most_frames),
+                         "give at most " + std::to_string(kMostFrames));
   auto store = FrameStore::create(node, most_frames, credit);
   if (!store) return tl::unexpected(store.error());
   stores_.push_back(std::move(*store));

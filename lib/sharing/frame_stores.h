@@ -13,7 +13,8 @@ namespace vmm::sharing {
 
 class FrameStores {
  public:
-  static constexpr unsigned kFrameBits = 28;                                    // 1 TiB a store
+  static constexpr unsigned kFrameBits = 28;
+  static constexpr std::uint64_t kMostFrames = std::uint64_t{1} << kFrameBits;  // of a store: 1 TiB
   static constexpr std::size_t kMostStores = std::size_t{1} << (36 - kFrameBits);  // a page word has 36 bits
 
   // Errors: as FrameStore::create; EINVAL where there are too many, or one is too large.
@@ -21,7 +22,7 @@ class FrameStores {
 
   FrameStore& of(std::uint64_t number) const noexcept { return *stores_[number >> kFrameBits]; }
   static std::uint64_t frame_of(std::uint64_t number) noexcept {
-    return number & ((std::uint64_t{1} << kFrameBits) - 1);
+    return number & (kMostFrames - 1);
   }
   std::uint64_t number_of(const FrameStore& store, std::uint64_t frame) const noexcept;
   // All stores together.

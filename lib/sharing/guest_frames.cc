@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <new>
+#include <thread>
 
 #include "os/mapping.h"
 #include "region/isolator.h"
@@ -76,11 +77,19 @@ int GuestFrames::hide(std::uint64_t first, std::uint64_t count, PageWord* words)
 }
 
 int GuestFrames::drop(std::uint64_t first, std::uint64_t count, PageWord* words) noexcept {
-  if (const int e = or_no_memory([&] { return shown_.drop(guest_, first, count); })) return e;
+  dropping_.fetch_add(1);
+  const int e = closed_ ? ESHUTDOWN : or_no_memory([&] { return shown_.drop(guest_, first, count); });
+  dropping_.fetch_sub(1);
+  if (e != 0) return e;
   region::drop(guest_.counters.shared, count);
   release(words, count);
   for (std::uint64_t i = 0; i < count; ++i) words[i] = words[i].without_slot().with_state(PageState::empty);
   return 0;
+}
+
+void GuestFrames::close() noexcept {
+  closed_ = true;
+  while (dropping_ != 0) std::this_thread::yield();
 }
 
 // Frames of one store that follow each other at once.

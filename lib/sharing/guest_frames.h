@@ -5,6 +5,7 @@
 // all pages named; words[i] is the word of page first + i, changed and not yet unlocked.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include "region/guest_memory.h"
@@ -20,6 +21,10 @@ class GuestFrames final : public region::FrameReferences {
       : guest_(guest), stores_(stores), shown_(shown) {}
   ~GuestFrames() override;
 
+  // Nothing is dropped any more, nor is it being dropped: the guest's fault thread, for which that waits, may let go of it
+  // then. Before that, and after the last hide(). Blocks.
+  void close() noexcept;
+
   static GuestFrames& of(const region::GuestMemory& guest) noexcept {
     return static_cast<GuestFrames&>(*guest.frames);
   }
@@ -30,7 +35,7 @@ class GuestFrames final : public region::FrameReferences {
   // Pages that are shared are isolated: what the guest reads there is in staging, and charged, whether there is credit
   // or not. An errno, and then nothing has changed.
   int hide(std::uint64_t first, std::uint64_t count, region::PageWord* words) noexcept;
-  // Pages that are shared are empty. An errno, and then nothing has changed.
+  // Pages that are shared are empty. An errno, and then nothing has changed; ESHUTDOWN after close().
   int drop(std::uint64_t first, std::uint64_t count, region::PageWord* words) noexcept;
 
  private:
@@ -39,6 +44,8 @@ class GuestFrames final : public region::FrameReferences {
   region::GuestMemory& guest_;
   const FrameStores& stores_;
   const ShownFrames& shown_;
+  std::atomic<int> dropping_{0};
+  std::atomic<bool> closed_{false};
 };
 
 }  // namespace vmm::sharing

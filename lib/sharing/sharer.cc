@@ -15,6 +15,7 @@
 
 namespace vmm::sharing {
 
+using region::bump;
 using region::GuestMemory;
 using region::PageState;
 using region::PageWord;
@@ -63,8 +64,8 @@ struct Sharer::Member {
   const std::uint32_t salt_number;
   const PageKeys keys;
   std::uint64_t base = 0;  // number of its first page over all guests
-  std::uint64_t next = 0;  // page
-  ShareCounts counts;
+  std::uint64_t next = 0;         // page
+  std::uint64_t next_broken = 0;  // page: of find_broken()
 };
 
 // Pages of one guest that are locked, [first, first + count): taken out of it, and shared, or given back.
@@ -126,7 +127,7 @@ struct Sharer::Side {
     region::TakenSet taken;
     if (count == 0) return;
     static_cast<void>(guest.isolator().take(guest, first, count, taken));
-    region::bump(guest.counters.staging, taken.count());
+    bump(guest.counters.staging, taken.count());
     std::uint64_t leading = count;
     for (auto i = count; i-- > 0;) {
       if (!taken[i]) {
@@ -221,9 +222,8 @@ Sharer::Member* Sharer::owner_of(std::uint64_t number) const noexcept {
   return number - member->base < member->guest.pages() ? member : nullptr;
 }
 
-ShareCounts Sharer::counts(const GuestMemory& guest) const noexcept {
-  const auto* const member = find(guest);
-  return member != nullptr ? member->counts : ShareCounts();
+void Sharer::restart(const GuestMemory& guest) noexcept {
+  if (auto* const member = find(guest)) member->next = 0;
 }
 
 bool Sharer::step(GuestMemory& guest, std::uint64_t most, bool break_huge) {
@@ -235,7 +235,7 @@ bool Sharer::step(GuestMemory& guest, std::uint64_t most, bool break_huge) {
     member->next += count;
     most -= count;
     if (guest.pagemap().bits(guest.at(first), count, bits.data()) != 0) continue;
-    take_back_broken(*member, first, bits.data(), count);
+    take_back(guest, first, bits.data(), count);
     std::bitset<kChunk> zeros;
     for (std::uint64_t i = 0; i < count; ++i)
       zeros[i] = look_at(*member, first + i, bits[i], break_huge) == Look::zeros;
@@ -253,23 +253,23 @@ bool Sharer::step(GuestMemory& guest, std::uint64_t most, bool break_huge) {
 }
 
 Sharer::Look Sharer::look_at(Member& member, std::uint64_t page, std::uint8_t bits, bool break_huge) noexcept {
-  auto& counts = member.counts;
+  auto& counts = member.guest.counters.share;
   const auto word = member.guest.table.load(page);
-  if (word.pinned()) ++counts.pinned;
+  if (word.pinned()) bump(counts.pinned);
   if (!may_be_shared(word) || word.locked()) return Look::done;
   if ((bits & os::kPresent) == 0 || (bits & (os::kFile | os::kZero)) != 0) return Look::done;
   alignas(64) std::array<std::byte, kPageSize> bytes;
   if (!read(member, page, bytes.data())) return Look::done;
-  ++counts.looked;
+  bump(counts.looked);
   const bool whole = (bits & os::kHuge) != 0 && !break_huge;
   if (is_zero(bytes.data())) {
-    counts.huge += whole ? 1 : 0;
+    bump(counts.huge, whole ? 1 : 0);
     return whole ? Look::done : Look::zeros;
   }
   const auto key = member.keys.key_of(bytes.data()) & key_mask_;
   const auto number = member.base + page;
   auto entry = table_.offer(key, number);
-  if (entry && whole) ++counts.huge;
+  if (entry && whole) bump(counts.huge);
   if (!entry || whole) return Look::done;
   if (entry->shared) {
     if (join(member, page, entry->number)) return Look::done;
@@ -314,27 +314,62 @@ void Sharer::drop_zeros(Member& member, std::uint64_t first, std::uint64_t count
     if (zeros == 0 || os::drop_pages(side.staged(0), zeros * kPageSize) != 0) continue;
     region::drop(guest.counters.staging, zeros);
     guest.uncharge(zeros);
-    member.counts.zero += zeros;
+    bump(member.guest.counters.share.zero, zeros);
     for (std::uint64_t i = 0; i < zeros; ++i) side.words()[i] = side.words()[i].with_state(PageState::empty);
   }
 }
 
-// Pages that show a frame no more are the guest's own, and pages like others again.
-void Sharer::take_back_broken(Member& member, std::uint64_t first, const std::uint8_t* bits,
-                              std::uint64_t count) noexcept {
-  auto& guest = member.guest;
+// Pages that show a frame no more are the guest's own, and pages like others again; so are, after the guest has got another
+// home, those whose frames are of the former.
+void Sharer::take_back(GuestMemory& guest, std::uint64_t first, const std::uint8_t* bits, std::uint64_t count) noexcept {
+  const auto is_due = [&](std::uint64_t i) {
+    const auto word = guest.table.load(first + i);
+    return may_be_hidden(word) && (is_broken(bits[i]) || &stores_.of(word.frame()) != &store_);
+  };
+  auto& counts = guest.counters.share;
   for (std::uint64_t i = 0; i < count; ++i) {
     Side side(guest, first + i);
-    while (i + side.count < count && is_broken(bits[i + side.count]) && side.lock_next(may_be_hidden)) {
+    while (i + side.count < count && is_due(i + side.count) && side.lock_next(may_be_hidden)) {
     }
     if (side.count == 0) continue;
     i += side.count - 1;
-    if (GuestFrames::of(guest).hide(side.first, side.count, side.words()) == 0) {
-      member.counts.broken += side.count;
-    } else {
-      member.counts.refused += side.count;
-    }
+    const int error = GuestFrames::of(guest).hide(side.first, side.count, side.words());
+    bump(error == 0 ? counts.broken : counts.refused, side.count);
   }
+}
+
+bool Sharer::find_broken(GuestMemory& guest, std::uint64_t most) noexcept {
+  auto* const member = find(guest);
+  if (member == nullptr || !guest.adopted() || guest.counters.shared == 0) return true;
+  std::array<std::uint8_t, region::kMostTaken> bits;
+  for (auto& page = member->next_broken; most > 0 && page < guest.pages();) {
+    auto end = page;
+    const auto last = std::min({guest.pages(), page + most, page + bits.size()});
+    const auto is_shared = [&] { return guest.table.load(end).state() == PageState::shared; };
+    while (end < last && is_shared()) ++end;
+    if (end > page && guest.pagemap().bits(guest.at(page), end - page, bits.data()) == 0)
+      take_back(guest, page, bits.data(), end - page);
+    while (end < last && !is_shared()) ++end;
+    most -= end - page;
+    page = end;
+  }
+  if (member->next_broken < guest.pages()) return false;
+  member->next_broken = 0;
+  return true;
+}
+
+void Sharer::tell_common(GuestMemory& guest) const noexcept {
+  double common = 0;
+  auto left = guest.counters.shared.load();
+  for (std::uint64_t page = 0; left > 0 && page < guest.pages(); ++page) {
+    const auto word = guest.table.load(page);
+    if (word.state() != PageState::shared) continue;
+    --left;
+    // The word may be on its way: then the frame has other references by now, or none.
+    const auto references = stores_.of(word.frame()).references(FrameStores::frame_of(word.frame()));
+    common += 1.0 / std::max(references, 1U);
+  }
+  guest.counters.share.common.store(common, std::memory_order_relaxed);
 }
 
 // Both pages are equal, as it seems. Those of neither side overlap.
@@ -366,7 +401,7 @@ bool Sharer::merge(Member& member, std::uint64_t page, Member& other, std::uint6
     }
   }
   if (a.count == 0) {
-    ++member.counts.changing;
+    bump(member.guest.counters.share.changing);
     return false;
   }
   const auto wanted = a.count;
@@ -374,10 +409,10 @@ bool Sharer::merge(Member& member, std::uint64_t page, Member& other, std::uint6
   b.give_back(a.count);
   b.isolate();
   a.give_back(b.count);
-  member.counts.refused += wanted - a.count;
+  bump(member.guest.counters.share.refused, wanted - a.count);
   std::uint64_t equal = 0;
   while (equal < a.count && equal_racy(a.staged(equal), b.staged(equal))) ++equal;
-  member.counts.changing += a.count - equal;
+  bump(member.guest.counters.share.changing, a.count - equal);
   a.give_back(equal);
   b.give_back(equal);
   if (equal == 0) return false;
@@ -389,7 +424,7 @@ bool Sharer::merge(Member& member, std::uint64_t page, Member& other, std::uint6
       next = FrameStores::frame_of(before.frame()) + 1;
   const auto run = store_.allocate(equal, next);
   if (!run) {
-    member.counts.refused += equal;
+    bump(member.guest.counters.share.refused, equal);
     return false;
   }
   a.give_back(run->count);
@@ -399,12 +434,12 @@ bool Sharer::merge(Member& member, std::uint64_t page, Member& other, std::uint6
   store_.hold(*run);
   bool shown = false;
   for (auto* side : {&a, &b}) {
-    auto& counts = side == &a ? member.counts : other.counts;
+    auto& counts = side->guest.counters.share;
     if (GuestFrames::of(side->guest).show(side->first, store_, *run, side->words()) == 0) {
-      counts.shared += run->count;
+      bump(counts.shared, run->count);
       shown = true;
     } else {
-      counts.refused += run->count;
+      bump(counts.refused, run->count);
       store_.release(*run);
     }
   }
@@ -459,18 +494,18 @@ bool Sharer::join(Member& member, std::uint64_t page, std::uint64_t frame) noexc
   };
   side.isolate();
   keep(side.count);
-  member.counts.refused += wanted - run.count;
+  bump(member.guest.counters.share.refused, wanted - run.count);
   std::uint64_t equal = 0;
   while (equal < run.count && equal_racy(side.staged(equal), store_.bytes(run.first + equal))) ++equal;
-  member.counts.changing += run.count - equal;
+  bump(member.guest.counters.share.changing, run.count - equal);
   keep(equal);
   if (run.count == 0) return false;
   if (GuestFrames::of(side.guest).show(side.first, store_, run, side.words()) != 0) {
-    member.counts.refused += run.count;
+    bump(member.guest.counters.share.refused, run.count);
     keep(0);
     return false;
   }
-  member.counts.shared += run.count;
+  bump(member.guest.counters.share.shared, run.count);
   return true;
 }
 

@@ -26,18 +26,6 @@
 
 namespace vmm::sharing {
 
-// Pages, since the guest was added; those of a huge page one by one.
-struct ShareCounts {
-  std::uint64_t looked = 0;   // read and hashed
-  std::uint64_t zero = 0;     // dropped: they held nothing but zeros
-  std::uint64_t shared = 0;   // made to show a frame
-  std::uint64_t broken = 0;   // had shown a frame, and were found to have been written to
-  std::uint64_t changing = 0;   // not shared: changed between hash and comparison, or only the hash was equal
-  std::uint64_t pinned = 0;     // not looked at: a Pin covers them
-  std::uint64_t huge = 0;       // not shared: part of a huge page
-  std::uint64_t refused = 0;    // not shared: no mapping to be had (vm.max_map_count), no frame, or the kernel keeps the page
-};
-
 struct SharerOptions {
   std::uint64_t table_entries = 1 << 20;
   // Keys that are taken for equal although they are not are found out by comparing; fewer bits make some, for tests.
@@ -61,10 +49,17 @@ class Sharer {
   void remove(const region::GuestMemory& guest) noexcept;
 
   // Looks at the next `most` pages of the guest, less at its end: true there, and the next step begins anew. With
-  // `break_huge` parts of huge pages are shared, too.
+  // `break_huge` parts of huge pages are shared, too. What it does is counted in GuestCounters::share.
   bool step(region::GuestMemory& guest, std::uint64_t most, bool break_huge = false);
 
-  ShareCounts counts(const region::GuestMemory& guest) const noexcept;
+  // The next step of the guest begins at its first page.
+  void restart(const region::GuestMemory& guest) noexcept;
+  // Looks at no more than `most` pages for those that were written since they were shared, which are the guest's own, and
+  // charged, from then on. True at the guest's end.
+  bool find_broken(region::GuestMemory& guest, std::uint64_t most) noexcept;
+  // Tells what the guest's part of its frames is: ShareCounters::common.
+  void tell_common(region::GuestMemory& guest) const noexcept;
+
   const ShareTable& table() const noexcept { return table_; }
 
  private:
@@ -79,7 +74,7 @@ class Sharer {
   Look look_at(Member& member, std::uint64_t page, std::uint8_t bits, bool break_huge) noexcept;
   bool read(Member& member, std::uint64_t page, std::byte* copy) noexcept;
   void drop_zeros(Member& member, std::uint64_t first, std::uint64_t count) noexcept;
-  void take_back_broken(Member& member, std::uint64_t first, const std::uint8_t* bits, std::uint64_t count) noexcept;
+  void take_back(region::GuestMemory& guest, std::uint64_t first, const std::uint8_t* bits, std::uint64_t count) noexcept;
   bool merge(Member& member, std::uint64_t page, Member& other, std::uint64_t other_page) noexcept;
   bool join(Member& member, std::uint64_t page, std::uint64_t frame) noexcept;
   void note_frames(Member& member, FrameRun run) noexcept;

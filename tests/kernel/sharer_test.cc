@@ -137,8 +137,8 @@ TEST_P(Sharing, EqualGuestsAreOneCopy) {
   }
   EXPECT_EQ(frames(), kPages);
   expect_sums({&a, &b});
-  EXPECT_EQ(sharer_->counts(a.memory()).shared, kPages);
-  EXPECT_EQ(sharer_->counts(b.memory()).shared, kPages);
+  EXPECT_EQ(a->counters.share.shared, kPages);
+  EXPECT_EQ(b->counters.share.shared, kPages);
   EXPECT_EQ(rig_->credit().charged(), kPages);
 }
 
@@ -194,7 +194,7 @@ TEST_P(Sharing, ZerosAreDropped) {
   pass({&guest});
   EXPECT_EQ(count(guest, PageState::empty), 200u);
   EXPECT_EQ(anonymous(guest), kPages - 200);
-  EXPECT_EQ(sharer_->counts(guest.memory()).zero, 200u);
+  EXPECT_EQ(guest->counters.share.zero, 200u);
   EXPECT_EQ(frames(), 0u);
   expect_sums({&guest});
   for (std::uint64_t page = 64; page < 264; ++page) EXPECT_TRUE(is_zero(guest.at(page)));
@@ -230,7 +230,7 @@ TEST_P(Sharing, Hazard08_EqualHashesAreNotEqualPages) {
   for (auto* guest : {&a, &b}) guest->fill();
   for (int round = 0; round < 3; ++round) pass({&a, &b});
   EXPECT_EQ(frames(), 0u);
-  EXPECT_GT(sharer_->counts(a.memory()).changing, 0u);
+  EXPECT_GT(a->counters.share.changing, 0u);
   EXPECT_EQ(a.wrong(), "");
   EXPECT_EQ(b.wrong(), "");
   expect_sums({&a, &b});
@@ -245,7 +245,7 @@ TEST_P(Sharing, WhatIsWrittenIsTheWritersOwnAndCanBeSharedAgain) {
   pass({&a, &b});
   EXPECT_EQ(count(a, PageState::shared), kPages - 10);
   EXPECT_EQ(count(a, PageState::resident), 10u);
-  EXPECT_EQ(sharer_->counts(a.memory()).broken, 10u);
+  EXPECT_EQ(a->counters.share.broken, 10u);
   EXPECT_EQ(count(b, PageState::shared), kPages);
   expect_sums({&a, &b});
   EXPECT_EQ(a.wrong(100, 110, 9), "");
@@ -315,7 +315,7 @@ TEST_P(Sharing, PinnedPagesStayTheGuestsOwn) {
   pass({&a, &b});
   for (std::uint64_t page = 10; page < 15; ++page) EXPECT_EQ(a.state(page), PageState::resident);
   EXPECT_EQ(count(a, PageState::shared), kPages - 5);
-  EXPECT_EQ(sharer_->counts(a.memory()).pinned, 5u);
+  EXPECT_EQ(a->counters.share.pinned, 5u);
   // Pinned when they are shared: written to, as a device will, they stay where they are.
   ASSERT_TRUE(a.pins().pin(20, 5, kPages));
   EXPECT_EQ(anonymous(a), 10u);
@@ -339,7 +339,7 @@ TEST_P(Sharing, Hazard28_WithoutMappingsNothingIsShared) {
   }
   EXPECT_EQ(count(a, PageState::shared) + count(b, PageState::shared), 0u);
   EXPECT_EQ(frames(), 0u);
-  EXPECT_GT(sharer_->counts(b.memory()).refused, 0u);
+  EXPECT_GT(b->counters.share.refused, 0u);
   expect_sums({&a, &b});
   for (auto* guest : {&a, &b}) EXPECT_EQ(wrong_common(*guest, 0, kPages, 0), "");
   pass({&a, &b});
@@ -406,8 +406,8 @@ TEST_P(Sharing, Hazard07_NothingIsLostWhileAllHappensAtOnce) {
   over = true;
   for (auto& thread : threads) thread.join();
   EXPECT_EQ(wrong, 0u);
-  EXPECT_GT(sharer_->counts(guests[0]->memory()).shared + sharer_->counts(guests[1]->memory()).shared, 0u);
-  EXPECT_GT(sharer_->counts(guests[0]->memory()).broken + sharer_->counts(guests[1]->memory()).broken, 0u);
+  EXPECT_GT(guests[0]->memory().counters.share.shared + guests[1]->memory().counters.share.shared, 0u);
+  EXPECT_GT(guests[0]->memory().counters.share.broken + guests[1]->memory().counters.share.broken, 0u);
   for (std::size_t t = 0; t < 2; ++t)
     for (std::uint64_t page = 0; page < kSmall; ++page)
       ASSERT_EQ(word(*guests[t], page, 0).load(), added[t][page]) << t << " " << page;

@@ -1,0 +1,91 @@
+// How a worker looks for equal pages of its guests: a little all the time, and all of it when it is asked to.
+#include <algorithm>
+
+#include "host/worker.h"
+#include "policy/share_rate.h"
+
+namespace vmm::host {
+namespace {
+
+// Fewer are not worth a look; more would keep others waiting.
+constexpr std::uint64_t kLeastPages = 64, kSlicePages = 1024;
+// What is written after it was shared takes memory that nobody has charged, until it is found.
+constexpr base::Nanos kBrokenPeriod = std::chrono::seconds(5);
+constexpr std::uint64_t kBrokenPages = 16384;
+// After a time in which others had to be served it does not catch up with more than this.
+constexpr base::Nanos kSaved = std::chrono::seconds(1);
+
+}  // namespace
+
+bool Worker::shares(const Member& member) const noexcept {
+  const auto& guest = member.evictor->guest();
+  return sharing_.sharer != nullptr && guest.frames != nullptr && guest.adopted();
+}
+
+void Worker::begin_sharing(Member& member) {
+  auto& guest = member.evictor->guest();
+  if (sharing_.sharer != nullptr && guest.frames != nullptr) sharing_.sharer->add(guest, member.salt);
+}
+
+// What the rate of each guest permits by now. Returns the time until there is more to do.
+base::Nanos Worker::share_some() noexcept {
+  if (sharing_.sharer == nullptr) return base::Nanos::max();
+  using Seconds = std::chrono::duration<double>;
+  const auto now = clock_.now();
+  const auto elapsed = std::clamp(now - last_share_, base::Nanos{}, kSaved);
+  last_share_ = now;
+  policy::ShareRateSnapshot s;
+  s.scan_time = sharing_.scan_time;
+  s.most = sharing_.most;
+  s.bytes_per_second = sharing_.bytes_per_second;
+  for (const auto& member : members_)
+    if (shares(member)) s.all_pages += member.evictor->guest().pages();
+  const bool short_of_memory = arbiter_.state() != MemoryState::high;
+  auto next = base::Nanos::max();
+  for (auto& member : members_) {
+    if (!shares(member)) continue;
+    auto& guest = member.evictor->guest();
+    s.pages = guest.pages();
+    const auto rate = policy::plan_share_rate(s);
+    const auto least = static_cast<double>(std::min(kLeastPages, guest.pages()));
+    member.share_credit = std::min(member.share_credit + rate * Seconds(elapsed).count(),
+                                   std::max(rate * Seconds(kSaved).count(), least));
+    if (member.share_credit >= least) {
+      const auto pages = std::min(static_cast<std::uint64_t>(member.share_credit), kSlicePages);
+      member.share_credit -= static_cast<double>(pages);
+      if (sharing_.sharer->step(guest, pages, short_of_memory)) sharing_.sharer->tell_common(guest);
+    }
+    if (rate > 0) {
+      const auto wait = std::max(least - member.share_credit, 0.0) / rate;
+      next = std::min(next, std::chrono::duration_cast<base::Nanos>(Seconds(std::min(wait, 3600.0))));
+    }
+    if (load(guest.counters.shared) == 0) continue;
+    if (now >= member.next_broken && sharing_.sharer->find_broken(guest, kBrokenPages))
+      member.next_broken = now + kBrokenPeriod;
+    next = std::min(next, std::max(member.next_broken - now, base::Nanos{}));
+  }
+  return next;
+}
+
+// One slice of a look at all pages of all guests. True when that is done.
+bool Worker::share_slice(bool begin) noexcept {
+  if (sharing_.sharer == nullptr) return true;
+  auto& sharer = *sharing_.sharer;
+  if (begin)
+    for (auto& member : members_) {
+      member.share_due = shares(member);
+      sharer.restart(member.evictor->guest());
+    }
+  const bool short_of_memory = arbiter_.state() != MemoryState::high;
+  for (auto& member : members_) {
+    if (!member.share_due) continue;
+    auto& guest = member.evictor->guest();
+    if (sharer.step(guest, kSlicePages, short_of_memory)) member.share_due = false;
+    return false;
+  }
+  for (auto& member : members_)
+    if (shares(member)) sharer.tell_common(member.evictor->guest());
+  return true;
+}
+
+}  // namespace vmm::host

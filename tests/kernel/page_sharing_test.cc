@@ -1,0 +1,284 @@
+// Sharing of pages as a host does it: on request and by itself, by its options, with all else that guests do; asked of
+// the kernel beside the statistics.
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/random.h"
+#include "support/host_rig.h"
+#include "support/kernel_view.h"
+
+namespace vmm::test {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr std::uint64_t kPages = 1024;
+constexpr std::uint64_t kBytes = kPages * kPageSize;
+constexpr std::uint64_t kCommon = 7;  // what all of them hold
+
+class PageSharing : public EachWay {
+ protected:
+  // Looks at nothing by itself: a day for each guest.
+  static void on(HostOptions& o) {
+    o.share_scan_ghz = 4;
+    o.share_scan_time = std::chrono::hours(24);
+  }
+  // As fast as it can.
+  static void at_once(HostOptions& o) {
+    o.share_scan_ghz = 1000;
+    o.share_scan_time = std::chrono::seconds(1);
+    o.share_rate_max = 1'000'000;
+  }
+  static Guest add(HostRig& rig, const std::string& name, const std::string& salt = "common", bool sharing = true) {
+    GuestOptions o;
+    o.name = name;
+    o.memory = kBytes;
+    o.large_pages = false;
+    o.share_salt = salt;
+    o.page_sharing = sharing;
+    auto guest = rig.host().create_guest(o);
+    EXPECT_TRUE(guest) << guest.error().message();
+    if (!guest) return Guest();
+    fill_guest(*guest, kCommon);
+    return std::move(*guest);
+  }
+  static std::uint64_t anonymous(const Guest& guest) { return smaps_bytes(page_at(guest, 0), kBytes, "Anonymous"); }
+  // What is charged is what guests hold, and the frames.
+  static void expect_sums(HostRig& rig) {
+    const auto s = *rig.host().stats();
+    std::uint64_t resident = 0, shared = 0, common = 0;
+    for (const auto& guest : s.guests) {
+      resident += guest.resident;
+      shared += guest.shared;
+      common += guest.shared_common;
+    }
+    EXPECT_EQ(s.shared, shared);
+    EXPECT_NEAR(static_cast<double>(common), static_cast<double>(s.shared_common), 3.0 * kPageSize);
+    EXPECT_EQ(s.shared_saved, s.shared - s.shared_common);
+    EXPECT_EQ(s.consumed, s.overhead + resident + s.shared_common);
+  }
+};
+VMM_EACH_WAY(PageSharing);
+
+TEST_P(PageSharing, GuestsOfOneSaltHaveOneCopy) {
+  HostRig rig(GetParam(), on);
+  auto a = add(rig, "a"), b = add(rig, "b"), c = add(rig, "c"), other = add(rig, "other", "another"),
+       alone = add(rig, "alone", ""), off = add(rig, "off", "common", false);
+  const auto before = *rig.host().stats();
+  const auto r = rig.host().share_now();
+  ASSERT_TRUE(r) << r.error().message();
+  EXPECT_EQ(r->shared, 3 * kBytes);
+  EXPECT_EQ(r->saved, 2 * kBytes);
+  EXPECT_GE(r->scanned, 3 * kBytes / 256) << "one page of each run, and those of the first guest";
+  for (auto* guest : {&a, &b, &c}) {
+    EXPECT_EQ(anonymous(*guest), 0u);
+    const auto s = *guest->stats();
+    EXPECT_EQ(s.shared, kBytes);
+    EXPECT_EQ(s.resident, 0u);
+    EXPECT_NEAR(static_cast<double>(s.shared_common), static_cast<double>(kBytes) / 3, kPageSize);
+    EXPECT_EQ(s.share_made, kBytes);
+  }
+  for (auto* guest : {&other, &alone, &off}) {
+    EXPECT_EQ(anonymous(*guest), kBytes);
+    EXPECT_EQ(guest->stats()->shared, 0u);
+  }
+  const auto after = *rig.host().stats();
+  EXPECT_EQ(before.consumed - after.consumed, 2 * kBytes);
+  expect_sums(rig);
+  for (auto* guest : {&a, &b, &c, &other, &alone, &off}) EXPECT_EQ(wrong_in(*guest, kCommon), "");
+  // A write is the writer's own.
+  fill_page(page_at(a, 5), 1, 5, 2);
+  EXPECT_EQ(wrong_in(b, kCommon), "");
+  ASSERT_TRUE(rig.host().share_now());
+  EXPECT_EQ(a.stats()->share_broken, kPageSize);
+  EXPECT_EQ(a.stats()->resident, kPageSize);
+  EXPECT_EQ(anonymous(a), kPageSize);
+  expect_sums(rig);
+}
+
+// A salt that is given never is the one that a guest has for itself.
+TEST_P(PageSharing, Hazard36_NobodyJoinsAGuestThatSharesAlone) {
+  HostRig rig(GetParam(), on);
+  auto alone = add(rig, "alone", "");
+  std::vector<Guest> others;
+  for (const char* salt : {"guest 1", "1", "alone", "guest alone", "salt ", " "})
+    others.push_back(add(rig, std::string("o") + std::to_string(others.size()), salt));
+  ASSERT_TRUE(rig.host().share_now());
+  EXPECT_EQ(rig.host().stats()->shared, 0u);
+  EXPECT_EQ(anonymous(alone), kBytes);
+}
+
+TEST_P(PageSharing, ItGoesOnByItselfAtTheRateAskedFor) {
+  {
+    HostRig rig(GetParam(), at_once);
+    auto a = add(rig, "a"), b = add(rig, "b");
+    EXPECT_TRUE(eventually([&] {
+      rig.tick(std::chrono::seconds(1));
+      return a.stats()->shared == kBytes && b.stats()->shared == kBytes;
+    }));
+    EXPECT_EQ(anonymous(a) + anonymous(b), 0u);
+    // Written pages are found soon, and charged.
+    for (std::uint64_t page = 0; page < 100; ++page) fill_page(page_at(a, page), 1, page, 2);
+    EXPECT_TRUE(eventually([&] {
+      rig.tick(std::chrono::seconds(1));
+      return a.stats()->resident >= 100 * kPageSize;
+    }));
+    EXPECT_EQ(a.stats()->share_broken, 100 * kPageSize);
+  }
+  for (void (*slow)(HostOptions&) : {+[](HostOptions& o) { at_once(o), o.share_scan_time = std::chrono::hours(24); },
+                                     +[](HostOptions& o) { at_once(o), o.share_rate_max = 1; },
+                                     +[](HostOptions& o) { at_once(o), o.share_scan_ghz = 1e-6; }}) {
+    HostRig rig(GetParam(), slow);
+    auto a = add(rig, "a"), b = add(rig, "b");
+    for (int i = 0; i < 10; ++i) rig.tick(std::chrono::seconds(1));
+    EXPECT_LE(a.stats()->share_scanned, 64 * kPageSize);
+    EXPECT_EQ(a.stats()->shared, 0u);
+  }
+}
+
+TEST_P(PageSharing, WithoutARateThereIsNone) {
+  HostRig rig(GetParam());
+  auto a = add(rig, "a"), b = add(rig, "b");
+  for (int i = 0; i < 3; ++i) rig.tick(std::chrono::hours(1));
+  EXPECT_EQ(a.stats()->share_scanned, 0u);
+  const auto r = rig.host().share_now();
+  ASSERT_FALSE(r);
+  EXPECT_THAT(r.error().message(), HasSubstr("share_scan_ghz"));
+}
+
+TEST_P(PageSharing, NativeGuestsAreManagedForIt) {
+  HostRig rig(GetParam(), [](HostOptions& o) {
+    on(o);
+    o.management = Management::on_demand;
+  });
+  auto a = add(rig, "a"), b = add(rig, "b");
+  ASSERT_FALSE(a.stats()->managed);
+  ASSERT_TRUE(rig.host().share_now());
+  EXPECT_TRUE(a.stats()->managed);
+  EXPECT_EQ(anonymous(a) + anonymous(b), 0u);
+  EXPECT_EQ(rig.host().stats()->shared_saved, kBytes);
+  // Not while pages are shared: what is missing then is not zero.
+  for (int i = 0; i < 20; ++i) rig.tick(std::chrono::hours(1));
+  EXPECT_TRUE(a.stats()->managed);
+  for (auto* guest : {&a, &b}) EXPECT_EQ(wrong_in(*guest, kCommon), "");
+}
+
+TEST_P(PageSharing, ZerosCostNothing) {
+  HostRig rig(GetParam(), on);
+  auto a = add(rig, "a", "");
+  std::memset(page_at(a, 100), 0, 500 * kPageSize);
+  const auto r = rig.host().share_now();
+  ASSERT_TRUE(r);
+  EXPECT_EQ(r->zero, 500 * kPageSize);
+  EXPECT_EQ(anonymous(a), kBytes - 500 * kPageSize);
+  EXPECT_EQ(a.stats()->resident, kBytes - 500 * kPageSize);
+  EXPECT_TRUE(is_zero(page_at(a, 300)));
+}
+
+// Hazards 5 and 6: discarded, reclaimed, pinned, and when guests end in any order.
+TEST_P(PageSharing, Hazard06_AllThatGuestsDoWithSharedPages) {
+  HostRig rig(GetParam(), on);
+  auto a = add(rig, "a"), b = add(rig, "b");
+  ASSERT_TRUE(rig.host().share_now());
+  ASSERT_TRUE(a.discard(10 * kPageSize, 20 * kPageSize));
+  for (std::uint64_t page = 10; page < 30; ++page) EXPECT_TRUE(is_zero(page_at(a, page)));
+  EXPECT_EQ(wrong_in(b, kCommon), "");
+  {
+    const auto pin = a.pin(100 * kPageSize, 8 * kPageSize);
+    ASSERT_TRUE(pin) << pin.error().message();
+    EXPECT_GE(anonymous(a), 8 * kPageSize) << "its own, for a device to write to";
+    ASSERT_TRUE(rig.host().share_now());
+    EXPECT_GE(anonymous(a), 8 * kPageSize);
+  }
+  HostRig::reclaim_all(a);
+  EXPECT_EQ(a.stats()->shared, kBytes - 20 * kPageSize) << "what others show, too, need not be written";
+  for (std::uint64_t page = 30; page < kPages; ++page) {
+    const auto w = wrong_page(page_at(a, page), kCommon, page, 1);
+    ASSERT_EQ(w, "") << page;
+  }
+  a = Guest();
+  EXPECT_EQ(wrong_in(b, kCommon), "");
+  EXPECT_EQ(rig.host().stats()->shared_common, b.stats()->shared);
+  // Its frames are its own now; another of that salt finds them.
+  auto c = add(rig, "c");
+  ASSERT_TRUE(rig.host().share_now());
+  EXPECT_EQ(rig.host().stats()->shared_saved, kBytes);
+  b = Guest();
+  EXPECT_EQ(wrong_in(c, kCommon), "");
+  c = Guest();
+  EXPECT_EQ(rig.host().stats()->shared_common, 0u);
+  EXPECT_EQ(rig.host().stats()->consumed, rig.host().stats()->overhead);
+}
+
+// Memory that sharing saves is there for others: three guests of half the memory each, nothing swapped.
+TEST_P(PageSharing, WhatIsSavedIsThereForOthers) {
+  HostRig rig(GetParam(), [](HostOptions& o) {
+    on(o);
+    o.memory = 24 * MiB;
+  });
+  std::vector<Guest> guests;
+  for (const char* name : {"a", "b", "c", "d", "e", "f"}) {
+    guests.push_back(add(rig, name));
+    ASSERT_TRUE(rig.host().share_now());
+    for (int i = 0; i < 3; ++i) rig.tick(std::chrono::seconds(15));
+  }
+  for (const auto& guest : guests) {
+    EXPECT_EQ(guest.stats()->swapped_out, 0u);
+    EXPECT_EQ(wrong_in(guest, kCommon), "");
+  }
+  EXPECT_LE(rig.host().stats()->consumed, 24 * MiB);
+  EXPECT_EQ(rig.host().stats()->state, MemoryState::high);
+}
+
+// The host ends while pages of its guests are shared, discarded, written to and looked at.
+TEST_P(PageSharing, Hazard33_TheHostEndsInTheMiddleOfIt) {
+  for (std::uint64_t round = 0; round < 6; ++round) {
+    HostRig rig(GetParam(), at_once);
+    auto a = add(rig, "a"), b = add(rig, "b");
+    ASSERT_TRUE(rig.host().share_now());
+    std::atomic<std::uint64_t> done{0};
+    std::thread discards([&] {
+      base::Random random(round + 1);
+      // Until the guest has ended: then it is an error.
+      while (a.discard(random.below(kPages - 8) * kPageSize, 8 * kPageSize)) ++done;
+      done += 10;
+    });
+    EXPECT_TRUE(eventually([&] { return done >= 10; }));
+    EXPECT_EQ(wrong_in(b, kCommon), "");
+    rig.end();
+    discards.join();
+  }
+}
+
+TEST_P(PageSharing, BadInputIsToldByName) {
+  const TempDirectory directory;
+  const auto refused = [&](void (*adjust)(HostOptions&), const char* field, const char* remedy) {
+    auto o = host_options(directory.path());
+    adjust(o);
+    const auto host = Host::create(o);
+    ASSERT_FALSE(host);
+    EXPECT_EQ(host.error().code.value(), EINVAL);
+    EXPECT_THAT(host.error().message(), HasSubstr(field));
+    EXPECT_THAT(host.error().message(), HasSubstr(remedy));
+  };
+  refused([](HostOptions& o) { o.share_scan_ghz = -1; }, "share_scan_ghz = -1", "0 to share no pages");
+  refused([](HostOptions& o) { o.share_scan_ghz = 1001; }, "share_scan_ghz = 1001", "up to 1000");
+  refused([](HostOptions& o) { o.share_rate_max = 0; }, "share_rate_max = 0", "at least 1 page");
+  refused([](HostOptions& o) { o.share_scan_time = std::chrono::milliseconds(999); }, "share_scan_time = 999 ms",
+          "at least 1000 ms");
+  EXPECT_EQ(Host().share_now().error().code, make_error_code(Errc::inert_handle));
+}
+
+}  // namespace
+}  // namespace vmm::test
