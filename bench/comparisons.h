@@ -30,6 +30,8 @@ int run_budget_load(int argc, char** argv);
 
 // Memory that follows a guest to another node against the bare system call.
 void compare_migration(const Settings& settings, Report& report);
+// Equal pages found and shared by the library against the kernel's page merging, the same pages in turn.
+void compare_sharing(const Settings& settings, Report& report);
 // What homes are worth on a machine of several nodes.
 void measure_numa(const Settings& settings, Report& report);
 

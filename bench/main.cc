@@ -41,6 +41,7 @@ constexpr Comparison kComparisons[] = {
     {"migration", compare_migration},
     {"numa", measure_numa},
     {"balloon", compare_balloon},
+    {"sharing", compare_sharing},
     {"overcommit", compare_overcommit},
 };
 

@@ -17,7 +17,8 @@ std::uint64_t BudgetWatch::measure(const std::vector<region::GuestMemory*>& nati
     return 0;
   }
   const auto others = [&] {
-    return static_cast<std::int64_t>(memory_.pages()) - static_cast<std::int64_t>(credit_.charged());
+    return static_cast<std::int64_t>(memory_.pages()) - static_cast<std::int64_t>(credit_.charged()) +
+           static_cast<std::int64_t>(credit_.of_files());
   };
   if (!counted_ || now >= next_count_) {
     // Before the count: what is touched during it is then seen twice, not missed.

@@ -8,6 +8,7 @@
 #include "host/options_check.h"
 #include "os/memory_limit.h"
 #include "os/nice.h"
+#include "os/process_limits.h"
 #include "os/random_bytes.h"
 #include "os/swap_directory.h"
 #include "policy/watch.h"
@@ -140,7 +141,14 @@ Result<void> HostCore::make_sharing() {
   if (!secret) return tl::unexpected(secret.error());
   auto shown = sharing::ShownFrames::create();
   if (!shown) return tl::unexpected(shown.error());
-  sharing_ = std::make_unique<host::SharingParts>(*secret, std::move(*shown));
+  auto memory = os::ProcessMemory::open();
+  if (!memory) return tl::unexpected(memory.error());
+  const auto limit = os::max_map_count();
+  if (!limit) return tl::unexpected(limit.error());
+  const auto in_use = os::maps_in_use();
+  if (!in_use) return tl::unexpected(in_use.error());
+  sharing_ = std::make_unique<host::SharingParts>(*secret, std::move(*shown), std::move(*memory),
+                                                  sharing::MappingBudget::most_of(*limit, *in_use));
   return {};
 }
 

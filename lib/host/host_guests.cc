@@ -95,7 +95,8 @@ Result<std::unique_ptr<region::GuestMemory>> HostCore::make_memory(const GuestOp
   if (!store) return tl::unexpected(store.error());
   (*memory)->backing = std::move(*store);
   if (sharing_ && options.page_sharing)
-    (*memory)->frames = std::make_unique<sharing::GuestFrames>(**memory, sharing_->stores, sharing_->shown);
+    (*memory)->frames = std::make_unique<sharing::GuestFrames>(**memory, sharing_->stores, sharing_->shown,
+                                                               sharing_->mappings);
   return memory;
 }
 

@@ -277,7 +277,8 @@ Result<void> HostCore::change_home(GuestCore& guest, int node, const char* why, 
                             "choose a node with processors");
   if (to == &from) return {};
   if (auto r = guest.seats_fit(to->node); !r) return r;
-  const auto held = m.held() * kPageSize;
+  // What is shared comes along too, as pages of its own.
+  const auto held = (m.held() + m.counters.shared.load(std::memory_order_relaxed)) * kPageSize;
   const auto free = os::node_free_bytes(node).value_or(to->node.memory);
   if (guest.options().bind_memory) {
     const auto kept = kept_free(*to);

@@ -1,5 +1,6 @@
 // Sharing of pages, asked for: Host::share_now().
 #include <algorithm>
+#include <optional>
 
 #include "base/error.h"
 #include "host/host_core.h"
@@ -23,10 +24,12 @@ Result<ShareReport> HostCore::share_now() {
                          "create the host with share_scan_ghz above 0, on a kernel that probe() finds able");
   const auto all = guests();
   ShareReport before, report;
+  std::optional<Error> refused;
   for (const auto& guest : all) {
     host::GatePass pass(guest->gate());
     if (!pass || !guest->memory().frames) continue;
-    if (auto r = guest->manage("equal pages are looked for"); !r) return tl::unexpected(r.error());
+    // The others go on.
+    if (auto r = guest->manage("equal pages are looked for"); !r && !refused) refused = r.error();
   }
   for (const auto& guest : all)
     if (const auto s = guest->stats()) add(before, *s);
@@ -40,6 +43,7 @@ Result<ShareReport> HostCore::share_now() {
   const auto now = stats();
   if (!now) return tl::unexpected(now.error());
   report.saved = now->shared_saved;
+  if (refused) return tl::unexpected(*refused);
   return report;
 }
 

@@ -55,6 +55,7 @@ Result<std::unique_ptr<NodeRuntime>> make_node_runtime(const topology::Node& nod
         host.share_scan_ghz * 1e6 * os::processor_ghz() * static_cast<double>(node.cpus.size());
     sharing.scan_time = host.share_scan_time;
     sharing.most = host.share_rate_max;
+    sharing.memory = &options.sharing->memory;
   }
   auto worker = Worker::create(node.id, credit, arbiter, std::move(*swap_out), runtime->zero_pool.get(), notices, clock,
                                sharing);

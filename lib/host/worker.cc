@@ -207,6 +207,8 @@ bool Worker::relieve_pressure() {
   const bool fruitful = freed() != freed_before || moved > 0 || plan.asked > 0 || out_->pages_in_flight() > 0;
   fruitless_ = fruitful ? 0 : fruitless_ + 1;
   if (!reclaim.needed || fruitful) exhausted_ = false;
+  if (credit_.somebody_waits() && fruitless_ > 2 * kRounds && sharing_.sharer != nullptr && give_up_frames())
+    fruitless_ = 0;
   if (credit_.somebody_waits() && fruitless_ > 2 * kRounds && !exhausted_) {
     exhausted_ = true;
     notices_.push({Notice::kMemoryExhausted, 0, 0, credit_.consumed()});

@@ -15,6 +15,7 @@
 #include "host/arbiter.h"
 #include "host/guest_sampling.h"
 #include "os/poller.h"
+#include "os/process_memory.h"
 #include "os/thread.h"
 #include "migrate/guest_migration.h"
 #include "reclaim/evictor.h"
@@ -30,6 +31,7 @@ struct WorkerSharing {
   double bytes_per_second = 0;        // looked at, of all guests together
   base::Nanos scan_time{};            // of a guest
   double most = 0;                    // pages a second, of each guest
+  const os::ProcessMemory* memory = nullptr;
 };
 
 class Worker {
@@ -142,6 +144,8 @@ class Worker {
   bool shares(const Member& member) const noexcept;
   void begin_sharing(Member& member);
   base::Nanos share_some() noexcept;
+  bool give_up_frames() noexcept;
+  std::int64_t uncharged() const noexcept;
   bool share_slice(bool begin) noexcept;
   Member* find(const region::GuestMemory& guest);
   static std::uint64_t load(const std::atomic<std::uint64_t>& counter) noexcept {
@@ -179,6 +183,7 @@ class Worker {
   int fruitless_ = 0;  // looks in a row that freed nothing although memory was short
   bool exhausted_ = false;
   base::Nanos last_share_{};
+  std::int64_t uncharged_ = 0;  // when pages that were written since they were shared were last looked for
   base::Random random_;
 
   os::Thread thread_;

@@ -1,5 +1,6 @@
 // How a worker looks for equal pages of its guests: a little all the time, and all of it when it is asked to.
 #include <algorithm>
+#include <new>
 
 #include "host/worker.h"
 #include "policy/share_rate.h"
@@ -9,13 +10,22 @@ namespace {
 
 // Fewer are not worth a look; more would keep others waiting.
 constexpr std::uint64_t kLeastPages = 64, kSlicePages = 1024;
-// What is written after it was shared takes memory that nobody has charged, until it is found.
-constexpr base::Nanos kBrokenPeriod = std::chrono::seconds(5);
+// What is written after it was shared takes memory that nobody has charged, until it is found: looked for now and then,
+// and as soon as the process has grown by more than guests were charged for.
+constexpr base::Nanos kBrokenPeriod = std::chrono::seconds(5), kGrowthPeriod = std::chrono::milliseconds(100);
+constexpr std::int64_t kGrowth = 1024;  // pages
 constexpr std::uint64_t kBrokenPages = 16384;
+constexpr std::uint64_t kGivenUp = 256;
 // After a time in which others had to be served it does not catch up with more than this.
 constexpr base::Nanos kSaved = std::chrono::seconds(1);
 
 }  // namespace
+
+// Pages of the process that no guest is charged for. Those of the application are among them.
+std::int64_t Worker::uncharged() const noexcept {
+  return static_cast<std::int64_t>(sharing_.memory->pages() + credit_.of_files()) -
+         static_cast<std::int64_t>(credit_.consumed());
+}
 
 bool Worker::shares(const Member& member) const noexcept {
   const auto& guest = member.evictor->guest();
@@ -42,15 +52,24 @@ base::Nanos Worker::share_some() noexcept {
     if (shares(member)) s.all_pages += member.evictor->guest().pages();
   const bool short_of_memory = arbiter_.state() != MemoryState::high;
   auto next = base::Nanos::max();
+  const auto grown = uncharged();
+  const bool look_for_broken = grown - uncharged_ > kGrowth;
+  // What was taken back is charged since, or it was the application's.
+  if (look_for_broken || grown < uncharged_) uncharged_ = grown;
   for (auto& member : members_) {
-    if (!shares(member)) continue;
     auto& guest = member.evictor->guest();
+    // Another home's worker may have had no memory to note it.
+    if (guest.frames != nullptr && !sharing_.sharer->has(guest)) try {
+        begin_sharing(member);
+      } catch (const std::bad_alloc&) {
+      }
+    if (!shares(member)) continue;
     s.pages = guest.pages();
     const auto rate = policy::plan_share_rate(s);
     const auto least = static_cast<double>(std::min(kLeastPages, guest.pages()));
     member.share_credit = std::min(member.share_credit + rate * Seconds(elapsed).count(),
                                    std::max(rate * Seconds(kSaved).count(), least));
-    if (member.share_credit >= least) {
+    if (member.share_credit >= least && !member.share_due) {
       const auto pages = std::min(static_cast<std::uint64_t>(member.share_credit), kSlicePages);
       member.share_credit -= static_cast<double>(pages);
       if (sharing_.sharer->step(guest, pages, short_of_memory)) sharing_.sharer->tell_common(guest);
@@ -60,11 +79,20 @@ base::Nanos Worker::share_some() noexcept {
       next = std::min(next, std::chrono::duration_cast<base::Nanos>(Seconds(std::min(wait, 3600.0))));
     }
     if (load(guest.counters.shared) == 0) continue;
+    if (look_for_broken) member.next_broken = now;
     if (now >= member.next_broken && sharing_.sharer->find_broken(guest, kBrokenPages))
       member.next_broken = now + kBrokenPeriod;
-    next = std::min(next, std::max(member.next_broken - now, base::Nanos{}));
+    next = std::min({next, kGrowthPeriod, std::max(member.next_broken - now, base::Nanos{})});
   }
   return next;
+}
+
+// Nothing else is left to be taken: frames cannot be swapped, but pages of the guests' own can.
+bool Worker::give_up_frames() noexcept {
+  std::uint64_t given = 0;
+  for (auto& member : members_)
+    if (shares(member) && given == 0) given += sharing_.sharer->give_up(member.evictor->guest(), kGivenUp);
+  return given > 0;
 }
 
 // One slice of a look at all pages of all guests. True when that is done.

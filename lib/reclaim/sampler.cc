@@ -64,6 +64,8 @@ bool Sampler::watch(std::uint64_t page) {
   }
   std::array<std::uint8_t, kChunk> bits;
   const auto state = guest_.table.load(page).state();
+  // Whoever reads a frame is not seen to do so.
+  if (state == PageState::shared) return false;
   if (state != PageState::resident && state != PageState::isolated) return watch_small(page, 0);
   const auto* const place = state == PageState::resident ? guest_.at(0) : guest_.staged(0);
   if (guest_.pagemap().bits(place + page * kPageSize, 1, bits.data()) != 0) return false;
@@ -82,7 +84,8 @@ bool Sampler::watch_small(std::uint64_t page, std::uint8_t bits) {
   const bool here = word->state() == PageState::resident;
   // In place of a lost page the kernel answers by itself. What is written while it is resident cannot be taken, nor
   // what came while we looked.
-  const bool unfit = word->state() == PageState::lost || (here && (word->writing() || bits == 0));
+  const bool unfit = word->state() == PageState::lost || word->state() == PageState::shared ||
+                     (here && (word->writing() || bits == 0));
   if (unit.touched || unfit || !here) {
     table.unlock(page, unit.touched || unfit ? *word : word->with_watch(Watch::page));
     table.released();

@@ -77,6 +77,11 @@ class Credit {
     charged_.fetch_sub(static_cast<std::int64_t>(pages), std::memory_order_acq_rel);
     tell_waiter();
   }
+  // Part of what is charged that is memory of files: frames.
+  void count_of_files(std::int64_t pages) noexcept { of_files_.fetch_add(pages, std::memory_order_relaxed); }
+  std::uint64_t of_files() const noexcept {
+    return static_cast<std::uint64_t>(of_files_.load(std::memory_order_relaxed));
+  }
   // What guests that are not managed hold, as last measured.
   void set_native(std::uint64_t pages) noexcept {
     native_.store(static_cast<std::int64_t>(pages), std::memory_order_relaxed);
@@ -113,6 +118,7 @@ class Credit {
   CreditMarks marks_;
   std::atomic<std::int64_t> charged_{0};
   std::atomic<std::int64_t> native_{0};
+  std::atomic<std::int64_t> of_files_{0};
   std::atomic<std::int64_t> withheld_{0};
   std::atomic<std::uint32_t> waiting_{0};
   CreditWaiter* waiter_ = nullptr;

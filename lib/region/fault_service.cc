@@ -289,9 +289,10 @@ void FaultService::drain(GuestMemory& guest) noexcept {
     });
   for (auto e = events.begin(); e != end; ++e) {
     if (e->other) continue;
-    // One answer wakes every thread that waits for the page.
+    // One answer wakes every thread that waits for the page; but the thread that has locked its word waits for none.
+    const bool copies = e->thread != 0 && e->thread == guest.copier.load(std::memory_order_acquire);
     if (e != events.begin() && !(e - 1)->other && (e - 1)->address == e->address &&
-        (e - 1)->write_protected == e->write_protected)
+        (e - 1)->write_protected == e->write_protected && !copies)
       continue;
     bump(guest.counters.faults);
     if (guest.page_of(e->address) >= guest.pages()) {

@@ -159,6 +159,9 @@ GuestMemory::~GuestMemory() {
   shut();
   set_pool(nullptr);
   credit_.release(counters.resident.load(std::memory_order_relaxed));
+  // Nobody shows its frames any more: only then they may be another's.
+  memory_ = os::Mapping();
+  frames.reset();
 }
 
 std::uint64_t GuestMemory::metadata_bytes() const noexcept {

@@ -50,6 +50,14 @@ Result<void> Pins::pin(std::uint64_t first, std::uint64_t pages, std::uint64_t m
     }
     bump(guest_.counters.pinned, fresh);
   }
+  // Nor are they shared from now on. Frames go before a device may write in their places, where nobody could hold it off
+  // later; and what is the guest's own is charged.
+  if (guest_.frames)
+    if (const int e = guest_.frames->take_out(first, pages)) {
+      unpin(first, pages);
+      return base::fail_errno(e, "pin of guest \"" + guest_.name() + "\": taking shared pages out",
+                              "raise vm.max_map_count, or share less");
+    }
   // The pages cannot leave any more; now they come. In pieces, through the kernel: a page that turns out to be
   // lost is then an error here and not a SIGBUS.
   constexpr std::uint64_t kPiece = 1024;

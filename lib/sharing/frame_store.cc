@@ -114,6 +114,7 @@ std::optional<FrameRun> FrameStore::allocate(std::uint64_t wanted, std::optional
     mark(run, true);
     cursor_ = run.first + run.count;
   }
+  credit_.count_of_files(static_cast<std::int64_t>(run.count));
   credit_.charge(run.count);  // what it takes the place of is in memory, and charged
   for (std::uint64_t f = run.first; f < run.first + run.count; ++f) count_of(f).store(1, std::memory_order_release);
   in_use_.fetch_add(run.count, std::memory_order_relaxed);
@@ -157,6 +158,7 @@ int FrameStore::give_back(FrameRun run) noexcept {
     return e;
   }
   credit_.release(run.count);
+  credit_.count_of_files(-static_cast<std::int64_t>(run.count));
   base::MutexLock lock(mutex_);
   mark(run, false);
   return 0;

@@ -31,6 +31,7 @@ int or_no_memory(Change&& change) noexcept {
 
 // The memory is unmapped: nobody reads the frames there any more, and nobody else looks at the words.
 GuestFrames::~GuestFrames() {
+  mappings_.remove(counted_);
   auto left = guest_.counters.shared.load();
   std::array<PageWord, region::kMostTaken> words;
   std::uint64_t count = 0;
@@ -56,6 +57,8 @@ int GuestFrames::show(std::uint64_t first, const FrameStore& store, FrameRun run
   static_cast<void>(os::drop_pages(guest_.staged(first), run.count * kPageSize));
   region::drop(guest_.counters.staging, run.count);
   guest_.uncharge(run.count);
+  mappings_.add(MappingBudget::kOfARun);
+  counted_ += MappingBudget::kOfARun;
   const auto number = stores_.number_of(store, run.first);
   for (std::uint64_t i = 0; i < run.count; ++i) words[i] = words[i].with_frame(number + i);
   return 0;
@@ -65,7 +68,7 @@ int GuestFrames::hide(std::uint64_t first, std::uint64_t count, PageWord* words)
   // What is written is in memory already, and the rest has to be: its owner waits.
   guest_.credit().charge(count);
   guest_.count_resident(count);
-  if (const int e = or_no_memory([&] { return shown_.hide(guest_, first, count); })) {
+  if (const int e = while_open([&] { return shown_.hide(guest_, first, count); })) {
     guest_.uncharge(count);
     return e;
   }
@@ -77,19 +80,62 @@ int GuestFrames::hide(std::uint64_t first, std::uint64_t count, PageWord* words)
 }
 
 int GuestFrames::drop(std::uint64_t first, std::uint64_t count, PageWord* words) noexcept {
-  dropping_.fetch_add(1);
-  const int e = closed_ ? ESHUTDOWN : or_no_memory([&] { return shown_.drop(guest_, first, count); });
-  dropping_.fetch_sub(1);
-  if (e != 0) return e;
+  if (const int e = while_open([&] { return shown_.drop(guest_, first, count); })) return e;
   region::drop(guest_.counters.shared, count);
   release(words, count);
   for (std::uint64_t i = 0; i < count; ++i) words[i] = words[i].without_slot().with_state(PageState::empty);
   return 0;
 }
 
+template <class Change>
+int GuestFrames::while_open(Change&& change) noexcept {
+  taking_out_.fetch_add(1);
+  const int e = closed_ ? ESHUTDOWN : or_no_memory(change);
+  taking_out_.fetch_sub(1);
+  return e;
+}
+
+int GuestFrames::take_out(std::uint64_t first, std::uint64_t count) noexcept {
+  constexpr std::uint64_t kMost = 64;
+  std::array<PageWord, kMost> words;
+  const auto end = first + count;
+  for (auto page = first; page < end;) {
+    if (guest_.table.load(page).state() != PageState::shared) {
+      ++page;
+      continue;
+    }
+    std::uint64_t n = 0;
+    for (; n < kMost && page + n < end; ++n) {
+      words[n] = guest_.table.lock(page + n);
+      if (words[n].state() == PageState::shared) continue;
+      guest_.table.unlock(page + n, words[n]);
+      break;
+    }
+    int error = n == 0 ? 0 : hide(page, n, words.data());
+    if (n != 0 && error == 0) {
+      int refused = 0;
+      const auto given = guest_.isolator().give(guest_, page, n, refused);
+      region::drop(guest_.counters.staging, given);
+      // The rest is rescued from staging when it is touched.
+      for (std::uint64_t i = 0; i < given; ++i) words[i] = words[i].with_state(PageState::resident);
+    }
+    for (std::uint64_t i = 0; i < n; ++i) guest_.table.unlock(page + i, words[i]);
+    guest_.table.released();
+    if (error != 0) return error;
+    page += std::max<std::uint64_t>(n, 1);
+  }
+  return 0;
+}
+
+void GuestFrames::count_mappings(std::uint64_t all) noexcept {
+  mappings_.add(all);
+  mappings_.remove(counted_);
+  counted_ = all;
+}
+
 void GuestFrames::close() noexcept {
   closed_ = true;
-  while (dropping_ != 0) std::this_thread::yield();
+  while (taking_out_ != 0) std::this_thread::yield();
 }
 
 // Frames of one store that follow each other at once.

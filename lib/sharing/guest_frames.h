@@ -1,7 +1,7 @@
 // Guest frames: puts frames in the places of a guest's pages and takes them out again as ShownFrames does, and keeps
 // words, counts and references with it. Which frame a page shows, or would show again, is in its word; it has one
 // reference of it for as long as its state is shared.
-// Thread-safety: show() and hide() as ShownFrames; drop() by any thread but a fault thread. The caller holds the locks of
+// Thread-safety: show() by the guest's worker; hide(), drop() and take_out() by any thread but a fault thread. The caller holds the locks of
 // all pages named; words[i] is the word of page first + i, changed and not yet unlocked.
 #pragma once
 
@@ -10,6 +10,7 @@
 
 #include "region/guest_memory.h"
 #include "sharing/frame_stores.h"
+#include "sharing/mapping_budget.h"
 #include "sharing/shown_frames.h"
 
 namespace vmm::sharing {
@@ -17,13 +18,20 @@ namespace vmm::sharing {
 class GuestFrames final : public region::FrameReferences {
  public:
   // All of them outlive the guest's memory. To be put into GuestMemory::frames.
-  GuestFrames(region::GuestMemory& guest, const FrameStores& stores, const ShownFrames& shown) noexcept
-      : guest_(guest), stores_(stores), shown_(shown) {}
+  GuestFrames(region::GuestMemory& guest, const FrameStores& stores, const ShownFrames& shown,
+              MappingBudget& mappings) noexcept
+      : guest_(guest), stores_(stores), shown_(shown), mappings_(mappings) {}
   ~GuestFrames() override;
 
-  // Nothing is dropped any more, nor is it being dropped: the guest's fault thread, for which that waits, may let go of it
-  // then. Before that, and after the last hide(). Blocks.
+  int take_out(std::uint64_t first, std::uint64_t count) noexcept override;
+  // Nothing is taken out any more, nor is it being: the guest's fault thread, for which that waits, may let go of it then.
+  // Blocks.
   void close() noexcept;
+
+  // The guest's frames are shown by so many mappings, as counted. Until the next count each run shown costs the most that
+  // it can. The worker.
+  void count_mappings(std::uint64_t all) noexcept;
+  MappingBudget& mappings() const noexcept { return mappings_; }
 
   static GuestFrames& of(const region::GuestMemory& guest) noexcept {
     return static_cast<GuestFrames&>(*guest.frames);
@@ -33,18 +41,22 @@ class GuestFrames final : public region::FrameReferences {
   // are given up. The references are the guest's then. An errno, and then nothing has changed.
   int show(std::uint64_t first, const FrameStore& store, FrameRun run, region::PageWord* words) noexcept;
   // Pages that are shared are isolated: what the guest reads there is in staging, and charged, whether there is credit
-  // or not. An errno, and then nothing has changed.
+  // or not. An errno, and then nothing has changed; ESHUTDOWN after close().
   int hide(std::uint64_t first, std::uint64_t count, region::PageWord* words) noexcept;
   // Pages that are shared are empty. An errno, and then nothing has changed; ESHUTDOWN after close().
   int drop(std::uint64_t first, std::uint64_t count, region::PageWord* words) noexcept;
 
  private:
   void release(const region::PageWord* words, std::uint64_t count) noexcept;
+  template <class Change>
+  int while_open(Change&& change) noexcept;
 
   region::GuestMemory& guest_;
   const FrameStores& stores_;
   const ShownFrames& shown_;
-  std::atomic<int> dropping_{0};
+  MappingBudget& mappings_;
+  std::uint64_t counted_ = 0;  // mappings of this guest in the budget; the worker's
+  std::atomic<int> taking_out_{0};
   std::atomic<bool> closed_{false};
 };
 

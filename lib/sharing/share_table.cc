@@ -130,6 +130,17 @@ bool ShareTable::exchange(std::uint64_t key, std::uint64_t before, std::uint64_t
   return false;
 }
 
+std::optional<ShareEntry> ShareTable::entry_in(std::uint64_t word) noexcept {
+  if (word == 0) return std::nullopt;
+  return entry_of(word);
+}
+
+bool ShareTable::clear(Word& place, std::uint64_t word) noexcept {
+  if (!place.compare_exchange_strong(word, 0, std::memory_order_acq_rel, std::memory_order_relaxed)) return false;
+  count(word, 0);
+  return true;
+}
+
 ShareTable::Counts ShareTable::counts() const noexcept {
   constexpr auto relaxed = std::memory_order_relaxed;
   return {hints_.load(relaxed), shared_.load(relaxed), forgotten_.load(relaxed), refused_.load(relaxed)};

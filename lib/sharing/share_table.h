@@ -52,6 +52,13 @@ class ShareTable {
   // False: it was not there.
   bool erase(std::uint64_t key, ShareEntry entry) noexcept;
 
+  // Takes shared entries away whose frames nobody has any more, of the next `buckets` from `hand` on, which goes round.
+  template <class IsDead>
+  void sweep(std::uint64_t& hand, std::uint64_t buckets, IsDead&& is_dead) noexcept {
+    for (; buckets > 0; --buckets, hand = (hand + 1) & mask_)
+      for (std::size_t i = 0; i < kBucket; ++i) sweep_word(hand, i, is_dead);
+  }
+
   // While threads are at work they may be off by as many, below zero too, which reads as a very large number.
   struct Counts {
     std::uint64_t hints = 0, shared = 0;  // entries now
@@ -67,6 +74,15 @@ class ShareTable {
   ShareTable(os::Mapping memory, std::uint64_t buckets) noexcept;
   Word* bucket(std::uint64_t key) const noexcept;
   bool insert(std::uint64_t key, ShareEntry entry) noexcept;
+  static std::optional<ShareEntry> entry_in(std::uint64_t word) noexcept;
+  bool clear(Word& place, std::uint64_t word) noexcept;
+  template <class IsDead>
+  void sweep_word(std::uint64_t bucket, std::size_t i, IsDead&& is_dead) noexcept {
+    auto& place = reinterpret_cast<Word*>(memory_.data())[bucket * kBucket + i];
+    const auto word = place.load(std::memory_order_acquire);
+    const auto entry = entry_in(word);
+    if (entry && entry->shared && is_dead(entry->number)) clear(place, word);
+  }
   bool exchange(std::uint64_t key, std::uint64_t before, std::uint64_t after) noexcept;  // words
   void count(std::uint64_t before, std::uint64_t after) noexcept;
 

@@ -23,7 +23,11 @@ using region::PageWord;
 namespace {
 
 // Looked at with one look at the page map.
-constexpr std::uint64_t kChunk = 64;
+constexpr std::uint64_t kChunk = region::kMostTaken;
+// Buckets of the table that are looked at for frames that nobody has any more, for each chunk.
+constexpr std::uint64_t kSwept = 64;
+// Whoever waits for a page that was looked at is told after so many.
+constexpr std::uint64_t kFewPages = 64;
 
 bool may_be_shared(PageWord w) noexcept {
   return w.state() == PageState::resident && !w.pinned() && !w.writing() && !w.watched();
@@ -70,7 +74,14 @@ struct Sharer::Member {
 
 // Pages of one guest that are locked, [first, first + count): taken out of it, and shared, or given back.
 struct Sharer::Side {
-  Side(GuestMemory& g, std::uint64_t page) noexcept : guest(g), first(page) {}
+  // `spare_huge`: pages of huge pages are not locked.
+  Side(GuestMemory& g, std::uint64_t page, bool spare_huge = false) noexcept : guest(g), first(page) {
+    if (!spare_huge || !g.options().large_pages) return;
+    seen_from = page - std::min(page, kMostShared);
+    seen = std::min<std::uint64_t>(bits.size(), g.pages() - seen_from);
+    // What is not known counts as huge.
+    if (g.pagemap().bits(g.at(seen_from), seen, bits.data()) != 0) bits.fill(os::kHuge);
+  }
   ~Side() { give_back(0); }
   Side(const Side&) = delete;
   Side& operator=(const Side&) = delete;
@@ -82,6 +93,7 @@ struct Sharer::Side {
   template <class May>
   bool lock(std::uint64_t page, May&& may, PageWord& word) noexcept {
     if (const auto glimpse = guest.table.load(page); glimpse.locked() || !may(glimpse)) return false;
+    if (seen != 0 && (page - seen_from >= seen || (bits[page - seen_from] & os::kHuge) != 0)) return false;
     const auto locked = guest.table.try_lock(page);
     if (!locked) return false;
     if (may(*locked)) {
@@ -168,6 +180,8 @@ struct Sharer::Side {
 
   GuestMemory& guest;
   std::uint64_t first, count = 0;
+  std::uint64_t seen_from = 0, seen = 0;  // pages of which it is known whether they are huge
+  std::array<std::uint8_t, 2 * kMostShared> bits;
   std::size_t begin = kMostShared;  // of the words in use
   std::array<PageWord, 2 * kMostShared> all;
 };
@@ -231,15 +245,21 @@ bool Sharer::step(GuestMemory& guest, std::uint64_t most, bool break_huge) {
   if (member == nullptr || !guest.adopted()) return true;
   std::array<std::uint8_t, kChunk> bits;
   while (most > 0 && member->next < guest.pages()) {
+    // Else what once was shared would fill the table, and nothing more could be noted.
+    table_.sweep(sweep_hand_, kSwept, [&](std::uint64_t frame) { return store_.references(frame) == 0; });
     const auto first = member->next, count = std::min({kChunk, most, guest.pages() - first});
     member->next += count;
     most -= count;
     if (guest.pagemap().bits(guest.at(first), count, bits.data()) != 0) continue;
-    take_back(guest, first, bits.data(), count);
+    // Then they are pages like others.
+    if (take_back(guest, first, bits.data(), count) > 0 &&
+        guest.pagemap().bits(guest.at(first), count, bits.data()) != 0)
+      continue;
     std::bitset<kChunk> zeros;
-    for (std::uint64_t i = 0; i < count; ++i)
+    for (std::uint64_t i = 0; i < count; ++i) {
       zeros[i] = look_at(*member, first + i, bits[i], break_huge) == Look::zeros;
-    guest.table.released();
+      if (i % kFewPages == kFewPages - 1 || i + 1 == count) guest.table.released();
+    }
     for (std::uint64_t i = 0; i < count; ++i) {
       auto end = i;
       while (end < count && zeros[end]) ++end;
@@ -272,15 +292,15 @@ Sharer::Look Sharer::look_at(Member& member, std::uint64_t page, std::uint8_t bi
   if (entry && whole) bump(counts.huge);
   if (!entry || whole) return Look::done;
   if (entry->shared) {
-    if (join(member, page, entry->number)) return Look::done;
-    // Of no use, or of none to this guest: it may be the frame of another salt, whose key is equal by chance.
+    if (join(member, page, entry->number, break_huge) != Joined::never) return Look::done;
+    // Nobody has that frame any more, or it holds something else: of another salt perhaps, whose key is equal by chance.
     table_.erase(key, *entry);
     entry = table_.offer(key, number);
     if (!entry || entry->shared) return Look::done;
   }
   auto* const other = owner_of(entry->number);
   if (other != nullptr && other->salt_number == member.salt_number && entry->number != number &&
-      merge(member, page, *other, entry->number - other->base))
+      merge(member, page, *other, entry->number - other->base, break_huge))
     return Look::done;
   table_.replace(key, *entry, {false, number});
   return Look::done;
@@ -319,23 +339,56 @@ void Sharer::drop_zeros(Member& member, std::uint64_t first, std::uint64_t count
   }
 }
 
-// Pages that show a frame no more are the guest's own, and pages like others again; so are, after the guest has got another
-// home, those whose frames are of the former.
-void Sharer::take_back(GuestMemory& guest, std::uint64_t first, const std::uint8_t* bits, std::uint64_t count) noexcept {
-  const auto is_due = [&](std::uint64_t i) {
+// Pages that show a frame no more are the guest's own, and pages like others again. So are those whose frames nobody else
+// has: as frames they could not be swapped; and, while there is memory for that, those of another home that the guest had.
+// Returns how many.
+std::uint64_t Sharer::take_back(GuestMemory& guest, std::uint64_t first, const std::uint8_t* bits,
+                                std::uint64_t count) noexcept {
+  const bool roomy = guest.credit().free() > guest.credit().marks().low.load(std::memory_order_relaxed) + count;
+  const auto is_one = [&](std::uint64_t i) {
     const auto word = guest.table.load(first + i);
-    return may_be_hidden(word) && (is_broken(bits[i]) || &stores_.of(word.frame()) != &store_);
+    if (!may_be_hidden(word)) return false;
+    const auto& store = stores_.of(word.frame());
+    return is_broken(bits[i]) || store.references(FrameStores::frame_of(word.frame())) == 1 ||
+           (&store != &store_ && roomy);
+  };
+  // A page taken out of the midst of a run costs two mappings more; all of the run, none.
+  bool all = false;
+  if (!GuestFrames::of(guest).mappings().permits(1))
+    for (std::uint64_t i = 0; i < count && !all; ++i) all = is_one(i);
+  const auto is_due = [&](std::uint64_t i) {
+    return all ? may_be_hidden(guest.table.load(first + i)) : is_one(i);
   };
   auto& counts = guest.counters.share;
+  std::uint64_t taken = 0;
   for (std::uint64_t i = 0; i < count; ++i) {
+    if (!is_due(i)) continue;
     Side side(guest, first + i);
     while (i + side.count < count && is_due(i + side.count) && side.lock_next(may_be_hidden)) {
     }
     if (side.count == 0) continue;
     i += side.count - 1;
+    std::uint64_t broken = 0;
+    for (std::uint64_t k = 0; k < side.count; ++k) broken += is_broken(bits[side.first - first + k]) ? 1 : 0;
     const int error = GuestFrames::of(guest).hide(side.first, side.count, side.words());
-    bump(error == 0 ? counts.broken : counts.refused, side.count);
+    bump(error == 0 ? counts.broken : counts.refused, error == 0 ? broken : side.count);
+    taken += error == 0 ? side.count : 0;
   }
+  return taken;
+}
+
+std::uint64_t Sharer::give_up(GuestMemory& guest, std::uint64_t most) noexcept {
+  std::uint64_t given = 0;
+  if (guest.counters.shared == 0 || !has(guest)) return 0;
+  for (std::uint64_t page = 0; page < guest.pages() && given < most;) {
+    Side side(guest, page);
+    while (given + side.count < most && side.lock_next(may_be_hidden)) {
+    }
+    page += std::max<std::uint64_t>(side.count, 1);
+    if (side.count == 0 || GuestFrames::of(guest).hide(side.first, side.count, side.words()) != 0) continue;
+    given += side.count;
+  }
+  return given;
 }
 
 bool Sharer::find_broken(GuestMemory& guest, std::uint64_t most) noexcept {
@@ -348,7 +401,7 @@ bool Sharer::find_broken(GuestMemory& guest, std::uint64_t most) noexcept {
     const auto is_shared = [&] { return guest.table.load(end).state() == PageState::shared; };
     while (end < last && is_shared()) ++end;
     if (end > page && guest.pagemap().bits(guest.at(page), end - page, bits.data()) == 0)
-      take_back(guest, page, bits.data(), end - page);
+      static_cast<void>(take_back(guest, page, bits.data(), end - page));
     while (end < last && !is_shared()) ++end;
     most -= end - page;
     page = end;
@@ -360,23 +413,31 @@ bool Sharer::find_broken(GuestMemory& guest, std::uint64_t most) noexcept {
 
 void Sharer::tell_common(GuestMemory& guest) const noexcept {
   double common = 0;
+  std::uint64_t runs = 0, next = 0;  // the frame that would go on with the run
   auto left = guest.counters.shared.load();
   for (std::uint64_t page = 0; left > 0 && page < guest.pages(); ++page) {
     const auto word = guest.table.load(page);
-    if (word.state() != PageState::shared) continue;
+    if (word.state() != PageState::shared) {
+      next = 0;
+      continue;
+    }
     --left;
+    runs += word.frame() != next || next == 0 ? 1 : 0;
+    next = word.frame() + 1;
     // The word may be on its way: then the frame has other references by now, or none.
     const auto references = stores_.of(word.frame()).references(FrameStores::frame_of(word.frame()));
     common += 1.0 / std::max(references, 1U);
   }
   guest.counters.share.common.store(common, std::memory_order_relaxed);
+  if (guest.frames) GuestFrames::of(guest).count_mappings(runs * MappingBudget::kOfARun);
 }
 
 // Both pages are equal, as it seems. Those of neither side overlap.
-bool Sharer::merge(Member& member, std::uint64_t page, Member& other, std::uint64_t other_page) noexcept {
+bool Sharer::merge(Member& member, std::uint64_t page, Member& other, std::uint64_t other_page,
+                   bool break_huge) noexcept {
   auto most = kMostShared;
   if (&member == &other) most = std::min(most, page > other_page ? page - other_page : other_page - page);
-  Side a(member.guest, page), b(other.guest, other_page);
+  Side a(member.guest, page, !break_huge), b(other.guest, other_page, !break_huge);
   {
     const Reading first(a.guest), second(b.guest);
     while (a.count < most && a.lock_next(may_be_shared)) {
@@ -405,6 +466,10 @@ bool Sharer::merge(Member& member, std::uint64_t page, Member& other, std::uint6
     return false;
   }
   const auto wanted = a.count;
+  if (!GuestFrames::of(a.guest).mappings().permits(wanted)) {
+    bump(member.guest.counters.share.refused, wanted);
+    return false;
+  }
   a.isolate();
   b.give_back(a.count);
   b.isolate();
@@ -429,6 +494,12 @@ bool Sharer::merge(Member& member, std::uint64_t page, Member& other, std::uint6
   }
   a.give_back(run->count);
   b.give_back(run->count);
+  // All at once: touched one by one each would cost a fault, and where there is no memory for one, a SIGBUS.
+  if (os::populate_for_write(store_.bytes(run->first), run->count * kPageSize) != 0) {
+    bump(member.guest.counters.share.refused, run->count);
+    store_.release(*run);
+    return false;
+  }
   copy_racy(store_.bytes(run->first), a.staged(0), run->count);
   for (std::uint64_t i = 0; i < run->count; ++i) salt_of(run->first + i) = member.salt_number;
   store_.hold(*run);
@@ -448,15 +519,18 @@ bool Sharer::merge(Member& member, std::uint64_t page, Member& other, std::uint6
 }
 
 // The page is equal to the frame, as it seems.
-bool Sharer::join(Member& member, std::uint64_t page, std::uint64_t frame) noexcept {
+Sharer::Joined Sharer::join(Member& member, std::uint64_t page, std::uint64_t frame, bool break_huge) noexcept {
   const auto hold = [&](std::uint64_t f) {
     if (f >= store_.capacity() || !store_.try_hold(f)) return false;
     if (salt_of(f) == member.salt_number) return true;
     store_.release({f, 1});
     return false;
   };
-  Side side(member.guest, page);
+  if (!hold(frame)) return Joined::never;
+  store_.release({frame, 1});  // it is held again below, with others
+  Side side(member.guest, page, !break_huge);
   FrameRun run{frame, 0};
+  auto failed = Joined::not_now;
   {
     const Reading reading(side.guest);
     while (side.lock_next(may_be_shared)) {
@@ -467,6 +541,7 @@ bool Sharer::join(Member& member, std::uint64_t page, std::uint64_t frame) noexc
           continue;
         }
         store_.release({f, 1});
+        if (run.count == 0) failed = Joined::never;
       }
       side.unlock_last();
       break;
@@ -485,13 +560,18 @@ bool Sharer::join(Member& member, std::uint64_t page, std::uint64_t frame) noexc
       break;
     }
   }
-  if (run.count == 0) return false;
+  if (run.count == 0) return failed;
   const auto wanted = run.count;
   const auto keep = [&](std::uint64_t count) {
     store_.release({run.first + count, run.count - count});
     run.count = count;
     side.give_back(count);
   };
+  if (!GuestFrames::of(side.guest).mappings().permits(wanted)) {
+    bump(member.guest.counters.share.refused, wanted);
+    keep(0);
+    return Joined::not_now;
+  }
   side.isolate();
   keep(side.count);
   bump(member.guest.counters.share.refused, wanted - run.count);
@@ -499,14 +579,14 @@ bool Sharer::join(Member& member, std::uint64_t page, std::uint64_t frame) noexc
   while (equal < run.count && equal_racy(side.staged(equal), store_.bytes(run.first + equal))) ++equal;
   bump(member.guest.counters.share.changing, run.count - equal);
   keep(equal);
-  if (run.count == 0) return false;
+  if (run.count == 0) return Joined::not_now;
   if (GuestFrames::of(side.guest).show(side.first, store_, run, side.words()) != 0) {
     bump(member.guest.counters.share.refused, run.count);
     keep(0);
-    return false;
+    return Joined::not_now;
   }
   bump(member.guest.counters.share.shared, run.count);
-  return true;
+  return Joined::yes;
 }
 
 // Who has such a page next finds them.

@@ -52,11 +52,14 @@ class Sharer {
   // `break_huge` parts of huge pages are shared, too. What it does is counted in GuestCounters::share.
   bool step(region::GuestMemory& guest, std::uint64_t most, bool break_huge = false);
 
+  bool has(const region::GuestMemory& guest) const noexcept { return find(guest) != nullptr; }
   // The next step of the guest begins at its first page.
   void restart(const region::GuestMemory& guest) noexcept;
   // Looks at no more than `most` pages for those that were written since they were shared, which are the guest's own, and
   // charged, from then on. True at the guest's end.
   bool find_broken(region::GuestMemory& guest, std::uint64_t most) noexcept;
+  // Some pages that show frames are the guest's own again, and charged: others can be swapped only so. Returns how many.
+  std::uint64_t give_up(region::GuestMemory& guest, std::uint64_t most) noexcept;
   // Tells what the guest's part of its frames is: ShareCounters::common.
   void tell_common(region::GuestMemory& guest) const noexcept;
 
@@ -74,9 +77,10 @@ class Sharer {
   Look look_at(Member& member, std::uint64_t page, std::uint8_t bits, bool break_huge) noexcept;
   bool read(Member& member, std::uint64_t page, std::byte* copy) noexcept;
   void drop_zeros(Member& member, std::uint64_t first, std::uint64_t count) noexcept;
-  void take_back(region::GuestMemory& guest, std::uint64_t first, const std::uint8_t* bits, std::uint64_t count) noexcept;
-  bool merge(Member& member, std::uint64_t page, Member& other, std::uint64_t other_page) noexcept;
-  bool join(Member& member, std::uint64_t page, std::uint64_t frame) noexcept;
+  std::uint64_t take_back(region::GuestMemory& guest, std::uint64_t first, const std::uint8_t* bits, std::uint64_t count) noexcept;
+  bool merge(Member& member, std::uint64_t page, Member& other, std::uint64_t other_page, bool break_huge) noexcept;
+  enum class Joined { yes, not_now, never };
+  Joined join(Member& member, std::uint64_t page, std::uint64_t frame, bool break_huge) noexcept;
   void note_frames(Member& member, FrameRun run) noexcept;
   std::uint32_t& salt_of(std::uint64_t frame) const noexcept {
     return reinterpret_cast<std::uint32_t*>(salts_.data())[frame];
@@ -90,6 +94,7 @@ class Sharer {
   const os::Mapping salts_;  // of the frames: of equal bytes under another salt nothing is to be learnt
   std::vector<std::unique_ptr<Member>> members_;  // by their first number
   std::uint32_t last_salt_ = 0;
+  std::uint64_t sweep_hand_ = 0;  // bucket
 };
 
 }  // namespace vmm::sharing

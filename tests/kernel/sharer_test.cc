@@ -35,7 +35,7 @@ using sharing::Sharer;
 using sharing::SharerOptions;
 using sharing::ShownFrames;
 
-constexpr std::uint64_t kPages = 512;
+constexpr std::uint64_t kPages = 512, kBytes = kPages * kPageSize;
 constexpr std::uint64_t kCommon = 7;  // as a guest's number in the patterns that several guests hold
 
 class Sharing : public EachWay {
@@ -71,7 +71,7 @@ class Sharing : public EachWay {
     RigGuestOptions o;
     o.pages = pages;
     auto& guest = rig_->add(o);
-    guest->frames = std::make_unique<GuestFrames>(guest.memory(), stores_, *shown_);
+    guest->frames = std::make_unique<GuestFrames>(guest.memory(), stores_, *shown_, mappings_);
     sharer_->add(guest.memory(), salt);
     return guest;
   }
@@ -90,7 +90,7 @@ class Sharing : public EachWay {
   void pass(const std::vector<RigGuest*>& guests) {
     for (auto* guest : guests) {
       rig_->settle(*guest);
-      while (!sharer_->step(guest->memory(), 100)) {
+      while (!sharer_->step(guest->memory(), 2 * kPages)) {
       }
     }
   }
@@ -116,6 +116,7 @@ class Sharing : public EachWay {
   }
 
   FrameStores stores_;
+  sharing::MappingBudget mappings_{1000};
   FrameStore* store_ = nullptr;
   std::unique_ptr<ShownFrames> shown_;
   std::unique_ptr<sharing::ProcessSecret> secret_;
@@ -246,7 +247,8 @@ TEST_P(Sharing, WhatIsWrittenIsTheWritersOwnAndCanBeSharedAgain) {
   EXPECT_EQ(count(a, PageState::shared), kPages - 10);
   EXPECT_EQ(count(a, PageState::resident), 10u);
   EXPECT_EQ(a->counters.share.broken, 10u);
-  EXPECT_EQ(count(b, PageState::shared), kPages);
+  EXPECT_EQ(count(b, PageState::shared), kPages - 10) << "nobody else has them";
+  EXPECT_EQ(frames(), kPages - 10);
   expect_sums({&a, &b});
   EXPECT_EQ(a.wrong(100, 110, 9), "");
   EXPECT_EQ(wrong_common(b, 0, kPages, 0), "");
@@ -254,10 +256,8 @@ TEST_P(Sharing, WhatIsWrittenIsTheWritersOwnAndCanBeSharedAgain) {
   rig_->evict(a);
   EXPECT_EQ(count(a, PageState::swapped), 10u);
   EXPECT_EQ(a.wrong(100, 110, 9), "");
-  // What both have written is nobody's frame any more.
   for (std::uint64_t page = 100; page < 110; ++page) fill_page(b.at(page), 2, page, 9);
   pass({&a, &b});
-  EXPECT_EQ(frames(), kPages - 10);
   // Equal again.
   for (auto* guest : {&a, &b}) fill_common(*guest, 100, 10, 100);
   pass({&a, &b});
@@ -308,7 +308,7 @@ TEST_P(Sharing, Hazard06_FramesEndWithTheLastWhoShowsThem) {
   EXPECT_EQ(frames(), 0u);
 }
 
-TEST_P(Sharing, PinnedPagesStayTheGuestsOwn) {
+TEST_P(Sharing, PinnedPagesAreTheGuestsOwn) {
   auto &a = add(), &b = add();
   for (auto* guest : {&a, &b}) fill_common(*guest, 0, kPages, 0);
   ASSERT_TRUE(a.pins().pin(10, 5, kPages));
@@ -316,16 +316,129 @@ TEST_P(Sharing, PinnedPagesStayTheGuestsOwn) {
   for (std::uint64_t page = 10; page < 15; ++page) EXPECT_EQ(a.state(page), PageState::resident);
   EXPECT_EQ(count(a, PageState::shared), kPages - 5);
   EXPECT_EQ(a->counters.share.pinned, 5u);
-  // Pinned when they are shared: written to, as a device will, they stay where they are.
-  ASSERT_TRUE(a.pins().pin(20, 5, kPages));
-  EXPECT_EQ(anonymous(a), 10u);
+  // Pinned when they are shared: a device may write there, so that frames go first, and it is charged what comes.
+  ASSERT_TRUE(a.pins().pin(100, 80, kPages));
+  for (std::uint64_t page = 100; page < 180; ++page) EXPECT_EQ(a.state(page), PageState::resident);
+  EXPECT_EQ(anonymous(a), 85u);
+  EXPECT_EQ(a->counters.resident, 85u);
+  expect_sums({&a, &b});
   pass({&a, &b});
-  for (std::uint64_t page = 20; page < 25; ++page) EXPECT_EQ(a.state(page), PageState::shared);
+  EXPECT_EQ(count(a, PageState::shared), kPages - 85);
   a.pins().unpin(10, 5);
-  a.pins().unpin(20, 5);
-  pass({&a, &b});
+  a.pins().unpin(100, 80);
+  pass({&a, &b, &a});
+  EXPECT_EQ(count(a, PageState::shared), kPages);
   EXPECT_EQ(wrong_common(a, 0, kPages, 0), "");
   expect_sums({&a, &b});
+}
+
+// Frames that one guest only shows are its own again, and can be swapped.
+TEST_P(Sharing, WhatNobodyElseHasCanBeSwapped) {
+  auto &a = add(), &b = add();
+  for (auto* guest : {&a, &b}) fill_common(*guest, 0, kPages, 0);
+  pass({&a, &b});
+  sharer_->remove(b.memory());
+  rig_->remove(b);
+  EXPECT_TRUE(sharer_->find_broken(a.memory(), 2 * kPages));
+  EXPECT_EQ(count(a, PageState::resident), kPages);
+  EXPECT_EQ(frames(), 0u);
+  EXPECT_EQ(a->counters.share.broken, 0u);
+  rig_->evict(a);
+  EXPECT_EQ(count(a, PageState::swapped), kPages);
+  EXPECT_EQ(wrong_common(a, 0, kPages, 0), "");
+  // Where memory is short, what others show too.
+  auto& c = add();
+  fill_common(c, 0, kPages, 0);
+  pass({&a, &c});
+  ASSERT_EQ(count(c, PageState::shared), kPages);
+  EXPECT_EQ(sharer_->give_up(c.memory(), 100), 100u);
+  EXPECT_EQ(count(c, PageState::resident), 100u);
+  expect_sums({&a, &c});
+  EXPECT_EQ(wrong_common(c, 0, kPages, 0), "");
+}
+
+// Parts of huge pages stay together while memory is plentiful, whoever looks: the other, or one that follows a run.
+TEST_P(Sharing, HugePagesAreBrokenOnlyWhenTheyMayBe) {
+  if (!rig_->moves()) GTEST_SKIP() << "without PAGEMAP_SCAN the kernel does not tell huge pages";
+  auto& small = add();
+  RigGuestOptions o;
+  o.pages = 2 * kPages;
+  o.large_pages = true;
+  auto& large = rig_->add(o);
+  large->frames = std::make_unique<GuestFrames>(large.memory(), stores_, *shown_, mappings_);
+  sharer_->add(large.memory(), "common");
+  std::vector<std::uint8_t> bits(kPages);
+  const auto is_huge = [&] {
+    EXPECT_EQ(rig_->pagemap().bits(large.at(0), kPages, bits.data()), 0);
+    return std::all_of(bits.begin(), bits.end(), [](auto b) { return (b & os::kHuge) != 0; });
+  };
+  static_cast<void>(os::collapse_huge_page(large.at(0)));
+  fill_common(large, 0, kPages, 0);
+  rig_->settle(large);
+  static_cast<void>(os::collapse_huge_page(large.at(0)));
+  if (!is_huge()) GTEST_SKIP() << "the kernel has no huge page to give";
+  fill_common(small, 0, kPages, 0);
+  pass({&large, &small, &large, &small});
+  EXPECT_TRUE(is_huge());
+  EXPECT_EQ(frames(), 0u);
+  EXPECT_GT(large->counters.share.huge, 0u);
+  for (auto* guest : {&large, &small})
+    while (!sharer_->step(guest->memory(), kPages, true)) {
+    }
+  EXPECT_EQ(frames(), kPages);
+  EXPECT_EQ(wrong_common(large, 0, kPages, 0), "");
+  EXPECT_EQ(wrong_common(small, 0, kPages, 0), "");
+}
+
+// What was shared once and is no more leaves its place in the table.
+TEST_P(Sharing, TheTableForgetsFramesThatHaveEnded) {
+  make_sharer({.table_entries = 64});
+  auto &a = add("common", kPages), &b = add("common", kPages);
+  for (std::uint64_t version = 1; version < 12; ++version) {
+    for (auto* guest : {&a, &b}) fill_common(*guest, 0, 32, 0, version);
+    pass({&a, &b});
+  }
+  pass({&a});
+  EXPECT_LE(sharer_->table().counts().shared, 32u);
+  EXPECT_EQ(count(a, PageState::shared), 32u);
+}
+
+// Hazard 19: single pages while there are many mappings left, longer runs still, then none; and what is written then is
+// found although a split would cost two.
+TEST_P(Sharing, Hazard19_MappingsAreKeptForOthers) {
+  auto &a = add("common", 4 * kPages), &b = add("common", 4 * kPages);
+  // Of every other page both hold the same: no run has two.
+  for (auto* guest : {&a, &b})
+    for (std::uint64_t page = 0; page < 4 * kPages; ++page)
+      fill_page(guest->at(page), page % 2 == 0 ? kCommon : (*guest)->id() + 100, page, 1);
+  const auto before = mappings_in(a.at(0), 4 * kBytes) + mappings_in(b.at(0), 4 * kBytes);
+  pass({&a, &b});
+  const auto shared = count(a, PageState::shared);
+  EXPECT_GT(shared, 100u);
+  EXPECT_LT(shared, 2 * kPages);
+  EXPECT_GT(a->counters.share.refused + b->counters.share.refused, 0u);
+  EXPECT_LE(mappings_in(a.at(0), 4 * kBytes) + mappings_in(b.at(0), 4 * kBytes), before + mappings_.most());
+  // Runs of eight and more are worth it.
+  for (auto* guest : {&a, &b}) fill_common(*guest, 3 * kPages, kPages, 3 * kPages);
+  pass({&a, &b});
+  EXPECT_EQ(count(a, PageState::shared), shared + kPages);
+  // Nothing is left: a page in the midst of a run brings all of it back.
+  mappings_.add(mappings_.most());
+  fill_page(a.at(3 * kPages + 300), 1, 3 * kPages + 300, 9);
+  const auto split = mappings_in(a.at(0), 4 * kBytes);
+  pass({&a});
+  EXPECT_EQ(a.state(3 * kPages + 300), PageState::resident);
+  EXPECT_LE(mappings_in(a.at(0), 4 * kBytes), split);
+  mappings_.remove(mappings_.most());
+  EXPECT_EQ(a.wrong(3 * kPages + 300, 3 * kPages + 301, 9), "");
+  EXPECT_EQ(wrong_common(a, 3 * kPages, 300, 3 * kPages), "");
+  EXPECT_EQ(wrong_common(b, 3 * kPages, kPages, 3 * kPages), "");
+  expect_sums({&a, &b});
+  sharer_->remove(a.memory());
+  rig_->remove(a);
+  sharer_->remove(b.memory());
+  rig_->remove(b);
+  EXPECT_EQ(mappings_.used(), 0u);
 }
 
 // Hazard 28: without mappings to be had nothing is shared and nothing lost.
