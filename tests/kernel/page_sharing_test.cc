@@ -47,6 +47,7 @@ class PageSharing : public EachWay {
     o.large_pages = false;
     o.share_salt = salt;
     o.page_sharing = sharing;
+    o.node_affinity = {rig.host().stats()->nodes.front()};  // guests share within a node
     auto guest = rig.host().create_guest(o);
     EXPECT_TRUE(guest) << guest.error().message();
     if (!guest) return Guest();

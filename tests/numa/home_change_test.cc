@@ -308,6 +308,63 @@ TEST_F(HomeChange, WhatIsSwappedArrivesThere) {
   EXPECT_EQ(guest.stats()->migrated, 0u);
 }
 
+// Shared pages come along too: on the new node they are shared with those that are there, and its memory shows them.
+TEST_F(HomeChange, SharedPagesAreSharedOnTheNewNode) {
+  make([](HostOptions& o) {
+    o.rebalance_period = std::chrono::milliseconds(200);
+    o.share_scan_ghz = 4;
+    o.share_scan_time = std::chrono::hours(24);
+  });
+  constexpr std::uint64_t kBytes = 8 * MiB, kCommon = 7;
+  const auto add_common = [&](const std::string& name, int node) {
+    GuestOptions o;
+    o.name = name;
+    o.memory = kBytes;
+    o.large_pages = false;
+    o.share_salt = "common";
+    o.node_affinity = {node};
+    auto guest = host_.create_guest(o);
+    EXPECT_TRUE(guest) << guest.error().message();
+    fill_guest(*guest, kCommon);
+    return std::move(*guest);
+  };
+  auto a = add_common("a", first_), b = add_common("b", first_), c = add_common("c", second_);
+  const auto pages = kBytes / kPageSize;
+  ASSERT_TRUE(host_.share_now());
+  EXPECT_EQ(a.stats()->shared, kBytes);
+  EXPECT_EQ(c.stats()->shared, 0u) << "each node has copies of its own";
+  EXPECT_EQ(pages_on(a, first_), pages);
+  ASSERT_TRUE(a.configure({.node_affinity = std::vector<int>{second_}}));
+  ASSERT_EQ(home(a), second_);
+  EXPECT_EQ(wrong_in(a, kCommon), "");
+  // Twice: what was shared with the old node's is the guest's own first.
+  ASSERT_TRUE(host_.share_now());
+  ASSERT_TRUE(host_.share_now());
+  EXPECT_EQ(a.stats()->shared, kBytes);
+  EXPECT_EQ(c.stats()->shared, kBytes);
+  EXPECT_EQ(b.stats()->shared, 0u) << "alone there";
+  EXPECT_EQ(host_.stats()->shared_common, kBytes);
+  EXPECT_EQ(pages_on(a, second_), pages);
+  EXPECT_EQ(pages_on(c, second_), pages);
+  EXPECT_EQ(pages_on(b, first_), pages);
+  for (auto* guest : {&a, &b, &c}) EXPECT_EQ(wrong_in(*guest, kCommon), "");
+  // And while it goes to and fro, with a thread that writes.
+  Busy writer(a, true);
+  for (int i = 0; i < 6; ++i) {
+    ASSERT_TRUE(a.configure({.node_affinity = std::vector<int>{i % 2 == 0 ? first_ : second_}}));
+    ASSERT_TRUE(host_.share_now());
+    const auto rounds = writer.rounds();
+    EXPECT_TRUE(in_time([&] { return writer.rounds() > rounds + 100; }));
+  }
+  writer.stop();
+  for (std::uint64_t page = 0; page < pages; ++page) {
+    auto* const word = reinterpret_cast<std::uint64_t*>(a.memory().data() + page * kPageSize);
+    *word -= writer.added()[page];
+  }
+  EXPECT_EQ(wrong_in(a, kCommon), "");
+  EXPECT_EQ(wrong_in(b, kCommon), "");
+}
+
 TEST_F(HomeChange, BackWithinTwoPeriodsDragsLittleAlong) {
   make();  // the longest: a slow machine must not take more than two
   auto guest = add("g", kMemory, {first_, second_});

@@ -142,6 +142,11 @@ void print_summary(const Phase& phase, World& world, const Monitor& monitor,
     sum.stops += g.stops;
     sum.migrations += g.migrations;
     sum.migrated += g.migrated;
+    sum.share_made += g.share_made;
+    sum.share_zero += g.share_zero;
+    sum.share_broken += g.share_broken;
+    sum.share_changing += g.share_changing;
+    sum.share_refused += g.share_refused;
   }
   std::printf("  faults %" PRIu64 ": fills %" PRIu64 ", rescues %" PRIu64 ", swap-ins %" PRIu64
               ", waited for memory %" PRIu64 "; pages busy %" PRIu64 "\n  swapped out %" PRIu64 " MiB (%" PRIu64
@@ -152,6 +157,11 @@ void print_summary(const Phase& phase, World& world, const Monitor& monitor,
               " faults; stopped %" PRIu64 " times\n",
               sum.ballooned_out / MiB, sum.balloon_popped / kPageSize, sum.samples, sum.sample_faults, sum.stops);
   std::printf("  re-homed %" PRIu64 " times, %" PRIu64 " MiB migrated\n", sum.migrations, sum.migrated / MiB);
+  if (phase.world.share)
+    std::printf("  shared %" PRIu64 " pages, of zeros dropped %" PRIu64 ", broken %" PRIu64 ", changing %" PRIu64
+                ", refused %" PRIu64 "\n",
+                sum.share_made / kPageSize, sum.share_zero / kPageSize, sum.share_broken / kPageSize,
+                sum.share_changing / kPageSize, sum.share_refused / kPageSize);
   std::printf("  most memory seen %.1f of %.1f MiB in %" PRIu64 " readings (%" PRIu64
               " single ones above); events %" PRIu64 ", exhausted %" PRIu64 ", stalled %" PRIu64 "\n",
               static_cast<double>(monitor.most_seen()) / MiB, static_cast<double>(world.budget()) / MiB,
@@ -206,12 +216,12 @@ int run_all(const Arguments& a) {
   for (std::size_t i = 0; i < ways.size(); ++i) {
     Phase phase;
     phase.world = {a.isolation, ways[i], (a.seed + i) % 2 == 0 ? Management::at_creation : Management::on_demand,
-                   a.directory, a.seed * ways.size() + i, a.shrink};
+                   a.directory, a.seed * ways.size() + i, a.shrink, i + 1 == ways.size()};
     phase.threads = a.threads;
     phase.seconds = a.seconds / static_cast<double>(ways.size());
     phase.jitter = (a.seed / 2 + i) % 2 == 0;
     phase.name = std::string("stress --isolation ") + to_string(a.isolation) + " --seed " + std::to_string(a.seed) +
-                 ", swap I/O by " + to_string(ways[i]) + (phase.jitter ? ", system calls delayed" : "") +
+                 ", swap I/O by " + to_string(ways[i]) + (phase.world.share ? ", pages shared" : "") + (phase.jitter ? ", system calls delayed" : "") +
                  (phase.world.management == Management::at_creation ? ", managed at creation" : "");
     if (!before) {
       // What is made once and stays (topology, sanitizers' threads) is there after the first host.

@@ -1,7 +1,7 @@
 // What a page of the stress test holds: words that follow from {guest, page, version, kind}, so that the right
 // contents can be made again at any time and a wrong page tells where it came from.
 //
-//   word 0        identity: guest and page; 0 in a page of zeros
+//   word 0        identity: guest and page; 0 in a page of zeros, or of what is common
 //   word 1        version << 8 | kind
 //   word 2        checksum over the words of the body
 //   words 3-503   body; at most one of them is patched (a later write of a single word)
@@ -25,6 +25,9 @@ inline constexpr std::size_t kIdentity = 0, kVersion = 1, kChecksum = 2, kBody =
 inline constexpr std::size_t kMostThreads = 8;
 inline constexpr std::size_t kCounters = kPageWords - kMostThreads;
 
+// Different ones that are common.
+inline constexpr std::uint64_t kCommonPages = 16;
+
 using PageImage = std::array<std::uint64_t, kPageWords>;
 
 enum class Kind : std::uint8_t {
@@ -32,10 +35,11 @@ enum class Kind : std::uint8_t {
   random,        // incompressible
   compressible,  // few different values
   sparse,        // a header, and zeros
+  common,        // what pages of other numbers and guests hold, too
 };
-inline constexpr unsigned kKinds = 4;
+inline constexpr unsigned kKinds = 5;
 inline const char* to_string(Kind kind) noexcept {
-  constexpr const char* names[] = {"zero", "random", "compressible", "sparse"};
+  constexpr const char* names[] = {"zero", "random", "compressible", "sparse", "common"};
   return static_cast<unsigned>(kind) < kKinds ? names[static_cast<unsigned>(kind)] : "?";
 }
 
@@ -84,9 +88,15 @@ inline void make_page(std::uint64_t guest, std::uint64_t page, Content c, PageIm
   for (std::size_t i = kBody; i < kCounters; ++i) {
     if (c.kind == Kind::random) words[i] = mix(seed + i);
     if (c.kind == Kind::compressible) words[i] = seed & 0xff00ff00ff;
+    if (c.kind == Kind::common) words[i] = mix(page % kCommonPages << 16 | i);
   }
   if (c.patch != 0) words[patched_word(c)] = patch_value(identity, c);
   if (c.kind == Kind::zero) return;  // a patch is then all there is
+  if (c.kind == Kind::common) {
+    words[kVersion] = static_cast<std::uint64_t>(c.kind);
+    words[kChecksum] = checksum_of(words);
+    return;
+  }
   words[kIdentity] = identity;
   words[kVersion] = static_cast<std::uint64_t>(c.version) << 8 | static_cast<std::uint64_t>(c.kind);
   words[kChecksum] = checksum_of(words);

@@ -217,9 +217,11 @@ void Workload::device_in(Tenant& tenant) {
   at(tenant, range.first);
   tenant.log(me(Op::device_in), range.first, range.pages);
   const bool direct = scratch_.has_direct() && random_.below(2) == 0;
-  // Without UFFDIO_MOVE a device must be announced; with it, the kernel does not move what a device uses.
+  // Without UFFDIO_MOVE a device must be announced, and where pages are shared; else the kernel does not move what a
+  // device uses.
   Pin pin;
-  if (direct && (world_.options().isolation != Isolation::move || random_.below(2) == 0)) {
+  if (direct &&
+      (world_.options().isolation != Isolation::move || world_.options().share || random_.below(2) == 0)) {
     auto pinned = tenant.guest().pin(range.first * kPageSize, bytes);
     if (!pinned) {
       if (pinned.error().code != Errc::pin_limit) report_failure(pinned.error().message());
@@ -341,6 +343,7 @@ Workload::Range Workload::any_range(Tenant& tenant, std::uint64_t most) noexcept
 
 Kind Workload::any_kind() noexcept {
   const auto way = random_.below(10);
+  if (world_.options().share && random_.below(2) == 0) return Kind::common;
   return way < 6 ? Kind::random : (way < 8 ? Kind::compressible : (way < 9 ? Kind::sparse : Kind::zero));
 }
 

@@ -195,7 +195,8 @@ void World::settle() {
         }))
       report_failure("guest \"" + tenant.name() + "\", all discarded, still has pages: resident " +
                      std::to_string(c.resident) + ", staging " + std::to_string(c.staging) + ", swapped " +
-                     std::to_string(c.swapped) + ", pinned " + std::to_string(c.pinned) + ", slots " +
+                     std::to_string(c.swapped) + ", pinned " + std::to_string(c.pinned) + ", shared " +
+                     std::to_string(c.shared) + ", slots " +
                      std::to_string(slots.in_use()));
     for (std::uint64_t page = 0; page < tenant.pages(); ++page) tenant.set_zero(page);
     // Every seventh run: enough to see it, and little memory.

@@ -24,6 +24,7 @@ struct WorldOptions {
   std::string swap_directory;
   std::uint64_t seed = 1;
   std::uint64_t shrink = 1;  // the guests are so many times smaller
+  bool share = false;        // equal pages of all guests are shared
 };
 
 // Two pools beside the root; the second one is limited.

@@ -6,7 +6,7 @@
 # dropped.
 pages=('MappingTest.*' 'UserfaultfdTest.*' 'PagemapTest.*' 'WriteTracking.*' 'MoveRunTest.*' 'IsolatorTest.*'
        'GuestMemoryTest.*' 'FaultServiceTest.*' 'ZeroPoolTest.*' 'Mend.*' 'EvictorTest.*' 'LeftoversTest.*'
-       'SwapOutTest.*' 'SwapInTest.*' 'PinsTest.*' 'DiscardTest.*' 'LostWakeUp.*' 'Shown.*')
+       'SwapOutTest.*' 'SwapInTest.*' 'PinsTest.*' 'DiscardTest.*' 'LostWakeUp.*' 'Shown.*' 'Sharing.*' 'PageSharing.*')
 # What looks at the machine's nodes.
 homes=('PlacementLive.*' 'Hazard40_Seats.*')
 never=(
