@@ -9,12 +9,13 @@ namespace vmm::host {
 namespace {
 
 // Fewer are not worth a look; more would keep others waiting.
-constexpr std::uint64_t kLeastPages = 64, kSlicePages = 1024;
+constexpr std::uint64_t kLeastPages = 64, kSlicePages = 256;
+constexpr std::uint64_t kAskedPages = 1024;
 // What is written after it was shared takes memory that nobody has charged, until it is found: looked for now and then,
 // and as soon as the process has grown by more than guests were charged for.
 constexpr base::Nanos kBrokenPeriod = std::chrono::seconds(5), kGrowthPeriod = std::chrono::milliseconds(100);
 constexpr std::int64_t kGrowth = 1024;  // pages
-constexpr std::uint64_t kBrokenPages = 16384;
+constexpr std::uint64_t kBrokenPages = 8192;
 constexpr std::uint64_t kGivenUp = 256;
 // After a time in which others had to be served it does not catch up with more than this.
 constexpr base::Nanos kSaved = std::chrono::seconds(1);
@@ -56,6 +57,8 @@ base::Nanos Worker::share_some() noexcept {
   const bool look_for_broken = grown - uncharged_ > kGrowth;
   // What was taken back is charged since, or it was the application's.
   if (look_for_broken || grown < uncharged_) uncharged_ = grown;
+  // Of one guest a look: requests are served between looks.
+  Member *due = nullptr, *written = nullptr;
   for (auto& member : members_) {
     auto& guest = member.evictor->guest();
     // Another home's worker may have had no memory to note it.
@@ -69,20 +72,25 @@ base::Nanos Worker::share_some() noexcept {
     const auto least = static_cast<double>(std::min(kLeastPages, guest.pages()));
     member.share_credit = std::min(member.share_credit + rate * Seconds(elapsed).count(),
                                    std::max(rate * Seconds(kSaved).count(), least));
-    if (member.share_credit >= least && !member.share_due) {
-      const auto pages = std::min(static_cast<std::uint64_t>(member.share_credit), kSlicePages);
-      member.share_credit -= static_cast<double>(pages);
-      if (sharing_.sharer->step(guest, pages, short_of_memory)) sharing_.sharer->tell_common(guest);
-    }
+    if (member.share_credit >= least && !member.share_due && (due == nullptr || member.share_credit > due->share_credit))
+      due = &member;
     if (rate > 0) {
       const auto wait = std::max(least - member.share_credit, 0.0) / rate;
       next = std::min(next, std::chrono::duration_cast<base::Nanos>(Seconds(std::min(wait, 3600.0))));
     }
     if (load(guest.counters.shared) == 0) continue;
     if (look_for_broken) member.next_broken = now;
-    if (now >= member.next_broken && sharing_.sharer->find_broken(guest, kBrokenPages))
-      member.next_broken = now + kBrokenPeriod;
+    if (now >= member.next_broken && (written == nullptr || member.next_broken < written->next_broken))
+      written = &member;
     next = std::min({next, kGrowthPeriod, std::max(member.next_broken - now, base::Nanos{})});
+  }
+  if (written != nullptr && sharing_.sharer->find_broken(written->evictor->guest(), kBrokenPages))
+    written->next_broken = now + kBrokenPeriod;
+  if (due != nullptr) {
+    auto& guest = due->evictor->guest();
+    const auto pages = std::min(static_cast<std::uint64_t>(due->share_credit), kSlicePages);
+    due->share_credit -= static_cast<double>(pages);
+    if (sharing_.sharer->step(guest, pages, short_of_memory)) sharing_.sharer->tell_common(guest);
   }
   return next;
 }
@@ -108,7 +116,7 @@ bool Worker::share_slice(bool begin) noexcept {
   for (auto& member : members_) {
     if (!member.share_due) continue;
     auto& guest = member.evictor->guest();
-    if (sharer.step(guest, kSlicePages, short_of_memory)) member.share_due = false;
+    if (sharer.step(guest, kAskedPages, short_of_memory)) member.share_due = false;
     return false;
   }
   for (auto& member : members_)

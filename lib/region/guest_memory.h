@@ -84,7 +84,7 @@ struct GuestCounters {
   std::atomic<std::uint64_t> lost{0};
   std::atomic<std::uint64_t> pinned{0};
   std::atomic<std::uint64_t> ballooned{0};
-  std::atomic<std::uint64_t> shared{0};    // show a frame, or were written since: not charged to the guest
+  std::atomic<std::uint64_t> shared{0};    // show a frame, or were written since; charged only when that was found
   ShareCounters share;
   std::atomic<std::uint64_t> swapped_out{0};
   std::atomic<std::uint64_t> freed{0};     // left memory by swap: swapped out, or zero pages dropped

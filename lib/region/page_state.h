@@ -89,7 +89,7 @@ class PageWord {
   // A Pin covers the page.
   constexpr bool pinned() const noexcept { return (raw_ & kPinned) != 0; }
   // Staging holds bytes of this page that are being written to the swap file. Stays set when the page is
-  // rescued meanwhile, and keeps it from being taken again until the write has ended.
+  // rescued meanwhile, and keeps it from being taken again until the write has ended. Of a shared page: see broken().
   constexpr bool writing() const noexcept { return (raw_ & kWriting) != 0; }
   // slot() holds, or may hold, the page's bytes: always when swapped; otherwise if it was not written since.
   constexpr bool has_slot() const noexcept { return (raw_ & kHasSlot) != 0; }
@@ -123,6 +123,9 @@ class PageWord {
   constexpr PageWord with_slot(std::uint64_t slot) const noexcept {
     return PageWord((raw_ & ~(kSlotMask << 8)) | (slot & kSlotMask) << 8 | kHasSlot);
   }
+  // Shared, and found to have been written to since: a page of the guest's own, charged to it.
+  constexpr bool broken() const noexcept { return state() == PageState::shared && writing(); }
+  constexpr PageWord with_broken() const noexcept { return with_writing(true); }
   // Shared from now on.
   constexpr PageWord with_frame(std::uint64_t frame) const noexcept {
     return PageWord(without_slot().raw_ | (frame & kSlotMask) << 8).with_state(PageState::shared);

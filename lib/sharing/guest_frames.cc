@@ -17,6 +17,15 @@ using region::PageWord;
 
 namespace {
 
+std::uint64_t broken_among(const PageWord* words, std::uint64_t count) noexcept {
+  return static_cast<std::uint64_t>(std::count_if(words, words + count, [](PageWord w) { return w.broken(); }));
+}
+
+// A word of a page that was shared.
+PageWord plain(PageWord word, PageState state) noexcept {
+  return word.without_slot().with_writing(false).with_state(state);
+}
+
 // What is made aside comes first of all: without memory to say why it cannot be made, nothing has changed.
 template <class Change>
 int or_no_memory(Change&& change) noexcept {
@@ -66,24 +75,32 @@ int GuestFrames::show(std::uint64_t first, const FrameStore& store, FrameRun run
 
 int GuestFrames::hide(std::uint64_t first, std::uint64_t count, PageWord* words) noexcept {
   // What is written is in memory already, and the rest has to be: its owner waits.
-  guest_.credit().charge(count);
-  guest_.count_resident(count);
+  const auto more = count - broken_among(words, count);
+  guest_.credit().charge(more);
+  guest_.count_resident(more);
   if (const int e = while_open([&] { return shown_.hide(guest_, first, count); })) {
-    guest_.uncharge(count);
+    guest_.uncharge(more);
     return e;
   }
   bump(guest_.counters.staging, count);
   region::drop(guest_.counters.shared, count);
   release(words, count);
-  for (std::uint64_t i = 0; i < count; ++i) words[i] = words[i].without_slot().with_state(PageState::isolated);
+  for (std::uint64_t i = 0; i < count; ++i) words[i] = plain(words[i], PageState::isolated);
   return 0;
+}
+
+void GuestFrames::mark_broken(std::uint64_t count, PageWord* words) noexcept {
+  guest_.credit().charge(count);
+  guest_.count_resident(count);
+  for (std::uint64_t i = 0; i < count; ++i) words[i] = words[i].with_broken();
 }
 
 int GuestFrames::drop(std::uint64_t first, std::uint64_t count, PageWord* words) noexcept {
   if (const int e = while_open([&] { return shown_.drop(guest_, first, count); })) return e;
   region::drop(guest_.counters.shared, count);
+  guest_.uncharge(broken_among(words, count));
   release(words, count);
-  for (std::uint64_t i = 0; i < count; ++i) words[i] = words[i].without_slot().with_state(PageState::empty);
+  for (std::uint64_t i = 0; i < count; ++i) words[i] = plain(words[i], PageState::empty);
   return 0;
 }
 

@@ -43,6 +43,8 @@ class GuestFrames final : public region::FrameReferences {
   // Pages that are shared are isolated: what the guest reads there is in staging, and charged, whether there is credit
   // or not. An errno, and then nothing has changed; ESHUTDOWN after close().
   int hide(std::uint64_t first, std::uint64_t count, region::PageWord* words) noexcept;
+  // Pages that are shared, and not yet known to be broken, are: the guest's own, and charged, where they are.
+  void mark_broken(std::uint64_t count, region::PageWord* words) noexcept;
   // Pages that are shared are empty. An errno, and then nothing has changed; ESHUTDOWN after close().
   int drop(std::uint64_t first, std::uint64_t count, region::PageWord* words) noexcept;
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <bitset>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -58,6 +59,17 @@ class Reading {
 };
 
 }  // namespace
+
+// When a step has taken long enough: others wait for the worker.
+class Sharer::Deadline {
+ public:
+  explicit Deadline(base::Nanos most) noexcept : end_(now() + most) {}
+  bool passed() const noexcept { return now() > end_; }
+
+ private:
+  static base::Nanos now() noexcept { return std::chrono::steady_clock::now().time_since_epoch(); }
+  base::Nanos end_;
+};
 
 struct Sharer::Member {
   Member(GuestMemory& g, std::string_view salt_text, std::uint32_t number, const ProcessSecret& secret)
@@ -193,15 +205,16 @@ Result<std::unique_ptr<Sharer>> Sharer::create(const ProcessSecret& secret, cons
   auto salts = os::Mapping::anonymous(store.capacity() * sizeof(std::uint32_t));
   if (!salts) return tl::unexpected(salts.error());
   return std::unique_ptr<Sharer>(
-      new Sharer(secret, stores, store, options.key_mask, std::move(*table), std::move(*salts)));
+      new Sharer(secret, stores, store, options, std::move(*table), std::move(*salts)));
 }
 
-Sharer::Sharer(const ProcessSecret& secret, const FrameStores& stores, FrameStore& store, std::uint64_t key_mask,
+Sharer::Sharer(const ProcessSecret& secret, const FrameStores& stores, FrameStore& store, const SharerOptions& options,
                ShareTable table, os::Mapping salts) noexcept
     : secret_(secret),
       stores_(stores),
       store_(store),
-      key_mask_(key_mask),
+      key_mask_(options.key_mask),
+      most_time_(options.most_time),
       table_(std::move(table)),
       salts_(std::move(salts)) {}
 
@@ -243,33 +256,43 @@ void Sharer::restart(const GuestMemory& guest) noexcept {
 bool Sharer::step(GuestMemory& guest, std::uint64_t most, bool break_huge) {
   auto* const member = find(guest);
   if (member == nullptr || !guest.adopted()) return true;
-  std::array<std::uint8_t, kChunk> bits;
-  while (most > 0 && member->next < guest.pages()) {
-    // Else what once was shared would fill the table, and nothing more could be noted.
-    table_.sweep(sweep_hand_, kSwept, [&](std::uint64_t frame) { return store_.references(frame) == 0; });
-    const auto first = member->next, count = std::min({kChunk, most, guest.pages() - first});
-    member->next += count;
-    most -= count;
-    if (guest.pagemap().bits(guest.at(first), count, bits.data()) != 0) continue;
-    // Then they are pages like others.
-    if (take_back(guest, first, bits.data(), count) > 0 &&
-        guest.pagemap().bits(guest.at(first), count, bits.data()) != 0)
-      continue;
-    std::bitset<kChunk> zeros;
-    for (std::uint64_t i = 0; i < count; ++i) {
-      zeros[i] = look_at(*member, first + i, bits[i], break_huge) == Look::zeros;
-      if (i % kFewPages == kFewPages - 1 || i + 1 == count) guest.table.released();
-    }
-    for (std::uint64_t i = 0; i < count; ++i) {
-      auto end = i;
-      while (end < count && zeros[end]) ++end;
-      if (end > i) drop_zeros(*member, first + i, end - i);
-      i = end;
-    }
-  }
+  const Deadline deadline(most_time_);
+  do {
+    const auto count = std::min({kChunk, most, guest.pages() - member->next});
+    const auto looked = look_at_chunk(*member, member->next, count, break_huge, deadline);
+    member->next += looked;
+    most -= looked;
+  } while (most > 0 && member->next < guest.pages() && !deadline.passed());
   if (member->next < guest.pages()) return false;
   member->next = 0;
   return true;
+}
+
+// Returns how many of the pages it has come to: all, or as many as time permits.
+std::uint64_t Sharer::look_at_chunk(Member& member, std::uint64_t first, std::uint64_t count, bool break_huge,
+                                    const Deadline& deadline) noexcept {
+  auto& guest = member.guest;
+  // Else what once was shared would fill the table, and nothing more could be noted.
+  table_.sweep(sweep_hand_, kSwept, [&](std::uint64_t frame) { return store_.references(frame) == 0; });
+  std::array<std::uint8_t, kChunk> bits;
+  const auto look = [&] { return guest.pagemap().bits(guest.at(first), count, bits.data()) == 0; };
+  if (!look()) return count;
+  // Then they are pages like others.
+  if (take_back(guest, first, bits.data(), count, deadline) > 0 && !look()) return count;
+  std::bitset<kChunk> zeros;
+  std::uint64_t looked = 0;
+  do {
+    zeros[looked] = look_at(member, first + looked, bits[looked], break_huge) == Look::zeros;
+    if (++looked % kFewPages == 0) guest.table.released();
+  } while (looked < count && !deadline.passed());
+  guest.table.released();
+  for (std::uint64_t i = 0; i < looked; ++i) {
+    auto end = i;
+    while (end < looked && zeros[end]) ++end;
+    if (end > i) drop_zeros(member, first + i, end - i);
+    i = end;
+  }
+  return looked;
 }
 
 Sharer::Look Sharer::look_at(Member& member, std::uint64_t page, std::uint8_t bits, bool break_huge) noexcept {
@@ -339,17 +362,18 @@ void Sharer::drop_zeros(Member& member, std::uint64_t first, std::uint64_t count
   }
 }
 
-// Pages that show a frame no more are the guest's own, and pages like others again. So are those whose frames nobody else
-// has: as frames they could not be swapped; and, while there is memory for that, those of another home that the guest had.
-// Returns how many.
+// Pages that show a frame no more are the guest's own from now on, and charged. They become pages like others, and so do
+// those whose frames nobody else has, which as frames could not be swapped, and, while there is memory for that, those of
+// another home that the guest had; as many as time permits. Returns how many.
 std::uint64_t Sharer::take_back(GuestMemory& guest, std::uint64_t first, const std::uint8_t* bits,
-                                std::uint64_t count) noexcept {
+                                std::uint64_t count, const Deadline& deadline) noexcept {
+  mark_broken(guest, first, bits, count);
   const bool roomy = guest.credit().free() > guest.credit().marks().low.load(std::memory_order_relaxed) + count;
   const auto is_one = [&](std::uint64_t i) {
     const auto word = guest.table.load(first + i);
     if (!may_be_hidden(word)) return false;
     const auto& store = stores_.of(word.frame());
-    return is_broken(bits[i]) || store.references(FrameStores::frame_of(word.frame())) == 1 ||
+    return word.broken() || store.references(FrameStores::frame_of(word.frame())) == 1 ||
            (&store != &store_ && roomy);
   };
   // A page taken out of the midst of a run costs two mappings more; all of the run, none.
@@ -359,34 +383,51 @@ std::uint64_t Sharer::take_back(GuestMemory& guest, std::uint64_t first, const s
   const auto is_due = [&](std::uint64_t i) {
     return all ? may_be_hidden(guest.table.load(first + i)) : is_one(i);
   };
-  auto& counts = guest.counters.share;
   std::uint64_t taken = 0;
   for (std::uint64_t i = 0; i < count; ++i) {
     if (!is_due(i)) continue;
+    if (deadline.passed()) break;
     Side side(guest, first + i);
     while (i + side.count < count && is_due(i + side.count) && side.lock_next(may_be_hidden)) {
     }
     if (side.count == 0) continue;
     i += side.count - 1;
-    std::uint64_t broken = 0;
-    for (std::uint64_t k = 0; k < side.count; ++k) broken += is_broken(bits[side.first - first + k]) ? 1 : 0;
     const int error = GuestFrames::of(guest).hide(side.first, side.count, side.words());
-    bump(error == 0 ? counts.broken : counts.refused, error == 0 ? broken : side.count);
+    if (error != 0) bump(guest.counters.share.refused, side.count);
     taken += error == 0 ? side.count : 0;
   }
   return taken;
 }
 
+void Sharer::mark_broken(GuestMemory& guest, std::uint64_t first, const std::uint8_t* bits,
+                         std::uint64_t count) noexcept {
+  const auto is_new = [](PageWord word) { return may_be_hidden(word) && !word.broken(); };
+  for (std::uint64_t i = 0; i < count; ++i) {
+    if (!is_broken(bits[i])) continue;
+    Side side(guest, first + i);
+    while (i + side.count < count && is_broken(bits[i + side.count]) && side.lock_next(is_new)) {
+    }
+    if (side.count == 0) continue;
+    i += side.count - 1;
+    GuestFrames::of(guest).mark_broken(side.count, side.words());
+    bump(guest.counters.share.broken, side.count);
+  }
+}
+
 std::uint64_t Sharer::give_up(GuestMemory& guest, std::uint64_t most) noexcept {
   std::uint64_t given = 0;
   if (guest.counters.shared == 0 || !has(guest)) return 0;
-  for (std::uint64_t page = 0; page < guest.pages() && given < most;) {
-    Side side(guest, page);
-    while (given + side.count < most && side.lock_next(may_be_hidden)) {
+  // Those that are the guest's own first: they bring memory.
+  for (const bool broken : {true, false}) {
+    const auto may = [&](PageWord word) { return may_be_hidden(word) && (word.broken() || !broken); };
+    for (std::uint64_t page = 0; page < guest.pages() && given < most;) {
+      Side side(guest, page);
+      while (given + side.count < most && side.lock_next(may)) {
+      }
+      page += std::max<std::uint64_t>(side.count, 1);
+      if (side.count == 0 || GuestFrames::of(guest).hide(side.first, side.count, side.words()) != 0) continue;
+      given += side.count;
     }
-    page += std::max<std::uint64_t>(side.count, 1);
-    if (side.count == 0 || GuestFrames::of(guest).hide(side.first, side.count, side.words()) != 0) continue;
-    given += side.count;
   }
   return given;
 }
@@ -394,6 +435,7 @@ std::uint64_t Sharer::give_up(GuestMemory& guest, std::uint64_t most) noexcept {
 bool Sharer::find_broken(GuestMemory& guest, std::uint64_t most) noexcept {
   auto* const member = find(guest);
   if (member == nullptr || !guest.adopted() || guest.counters.shared == 0) return true;
+  const Deadline deadline(most_time_);
   std::array<std::uint8_t, region::kMostTaken> bits;
   for (auto& page = member->next_broken; most > 0 && page < guest.pages();) {
     auto end = page;
@@ -401,7 +443,7 @@ bool Sharer::find_broken(GuestMemory& guest, std::uint64_t most) noexcept {
     const auto is_shared = [&] { return guest.table.load(end).state() == PageState::shared; };
     while (end < last && is_shared()) ++end;
     if (end > page && guest.pagemap().bits(guest.at(page), end - page, bits.data()) == 0)
-      static_cast<void>(take_back(guest, page, bits.data(), end - page));
+      static_cast<void>(take_back(guest, page, bits.data(), end - page, deadline));
     while (end < last && !is_shared()) ++end;
     most -= end - page;
     page = end;

@@ -17,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/clock.h"
 #include "os/mapping.h"
 #include "region/guest_memory.h"
 #include "sharing/frame_stores.h"
@@ -30,6 +31,8 @@ struct SharerOptions {
   std::uint64_t table_entries = 1 << 20;
   // Keys that are taken for equal although they are not are found out by comparing; fewer bits make some, for tests.
   std::uint64_t key_mask = ~std::uint64_t{0};
+  // Of a step, and of taking frames out, for each of which the fault thread has to run: others wait for the worker.
+  base::Nanos most_time{std::chrono::milliseconds(1)};
 };
 
 class Sharer {
@@ -48,8 +51,9 @@ class Sharer {
   // What it shows already it goes on showing. Nothing if it is not there.
   void remove(const region::GuestMemory& guest) noexcept;
 
-  // Looks at the next `most` pages of the guest, less at its end: true there, and the next step begins anew. With
-  // `break_huge` parts of huge pages are shared, too. What it does is counted in GuestCounters::share.
+  // Looks at the next `most` pages of the guest, at fewer when that takes long, or at its end: true there, and the next
+  // step begins anew. With `break_huge` parts of huge pages are shared, too. What it does is counted in
+  // GuestCounters::share.
   bool step(region::GuestMemory& guest, std::uint64_t most, bool break_huge = false);
 
   bool has(const region::GuestMemory& guest) const noexcept { return find(guest) != nullptr; }
@@ -68,16 +72,22 @@ class Sharer {
  private:
   struct Member;
   struct Side;
+  class Deadline;
   enum class Look { done, zeros };
 
-  Sharer(const ProcessSecret& secret, const FrameStores& stores, FrameStore& store, std::uint64_t key_mask,
+  Sharer(const ProcessSecret& secret, const FrameStores& stores, FrameStore& store, const SharerOptions& options,
          ShareTable table, os::Mapping salts) noexcept;
   Member* find(const region::GuestMemory& guest) const noexcept;
   Member* owner_of(std::uint64_t number) const noexcept;
   Look look_at(Member& member, std::uint64_t page, std::uint8_t bits, bool break_huge) noexcept;
   bool read(Member& member, std::uint64_t page, std::byte* copy) noexcept;
   void drop_zeros(Member& member, std::uint64_t first, std::uint64_t count) noexcept;
-  std::uint64_t take_back(region::GuestMemory& guest, std::uint64_t first, const std::uint8_t* bits, std::uint64_t count) noexcept;
+  void mark_broken(region::GuestMemory& guest, std::uint64_t first, const std::uint8_t* bits,
+                   std::uint64_t count) noexcept;
+  std::uint64_t take_back(region::GuestMemory& guest, std::uint64_t first, const std::uint8_t* bits, std::uint64_t count,
+                          const Deadline& deadline) noexcept;
+  std::uint64_t look_at_chunk(Member& member, std::uint64_t first, std::uint64_t count, bool break_huge,
+                              const Deadline& deadline) noexcept;
   bool merge(Member& member, std::uint64_t page, Member& other, std::uint64_t other_page, bool break_huge) noexcept;
   enum class Joined { yes, not_now, never };
   Joined join(Member& member, std::uint64_t page, std::uint64_t frame, bool break_huge) noexcept;
@@ -90,6 +100,7 @@ class Sharer {
   const FrameStores& stores_;
   FrameStore& store_;
   const std::uint64_t key_mask_;
+  const base::Nanos most_time_;
   ShareTable table_;
   const os::Mapping salts_;  // of the frames: of equal bytes under another salt nothing is to be learnt
   std::vector<std::unique_ptr<Member>> members_;  // by their first number

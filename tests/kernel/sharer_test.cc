@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -59,7 +60,8 @@ class Sharing : public EachWay {
     ASSERT_TRUE(store) << store.error().message();
     store_ = *store;
   }
-  void make_sharer(const SharerOptions& options = {}) {
+  void make_sharer(SharerOptions options = {}) {
+    options.most_time = std::chrono::hours(1);  // whatever the machine does meanwhile
     auto secret = sharing::ProcessSecret::create();
     ASSERT_TRUE(secret) << secret.error().message();
     secret_ = std::make_unique<sharing::ProcessSecret>(*secret);
@@ -107,7 +109,10 @@ class Sharing : public EachWay {
   void expect_sums(const std::vector<RigGuest*>& guests) {
     std::uint64_t sum = store_->in_use();
     for (auto* guest : guests) {
-      EXPECT_EQ((*guest)->counters.resident.load(), count(*guest, PageState::resident) + count(*guest, PageState::isolated));
+      std::uint64_t broken = 0;
+      for (std::uint64_t page = 0; page < (*guest)->pages(); ++page) broken += (*guest)->table.load(page).broken() ? 1 : 0;
+      EXPECT_EQ((*guest)->counters.resident.load(),
+                count(*guest, PageState::resident) + count(*guest, PageState::isolated) + broken);
       EXPECT_EQ((*guest)->counters.shared.load(), count(*guest, PageState::shared));
       sum += (*guest)->counters.resident;
     }
@@ -306,6 +311,43 @@ TEST_P(Sharing, Hazard06_FramesEndWithTheLastWhoShowsThem) {
   sharer_->remove(b.memory());
   rig_->remove(b);
   EXPECT_EQ(frames(), 0u);
+}
+
+// What is written is charged at once, and becomes a page like others as time permits: discarded, given up, pinned or hidden
+// meanwhile it is charged once.
+TEST_P(Sharing, BrokenPagesAreChargedWhereTheyAre) {
+  auto &a = add(), &b = add();
+  for (auto* guest : {&a, &b}) fill_common(*guest, 0, kPages, 0);
+  pass({&a, &b});
+  sharer_.reset();
+  {
+    SharerOptions options;
+    options.most_time = std::chrono::nanoseconds(-1);
+    auto sharer = Sharer::create(*secret_, stores_, *store_, options);
+    ASSERT_TRUE(sharer);
+    sharer_ = std::move(*sharer);
+    for (auto* guest : {&a, &b}) sharer_->add(guest->memory(), "common");
+  }
+  for (std::uint64_t page = 0; page < 100; ++page) fill_page(a.at(page), 1, page, 9);
+  EXPECT_TRUE(sharer_->find_broken(a.memory(), kPages));
+  EXPECT_EQ(a->counters.resident, 100u);
+  EXPECT_EQ(a.state(50), PageState::shared);
+  EXPECT_TRUE(sharer_->find_broken(a.memory(), kPages));
+  EXPECT_EQ(a->counters.share.broken, 100u);
+  expect_sums({&a, &b});
+  ASSERT_TRUE(reclaim::discard(a.memory(), a.pins(), 0, 10));
+  EXPECT_EQ(reclaim::give(a.memory(), 10, 10, 10).accepted.count(), 10u);
+  EXPECT_EQ(a->counters.resident, 80u);
+  expect_sums({&a, &b});
+  ASSERT_TRUE(a.pins().pin(20, 10, kPages));
+  EXPECT_EQ(a->counters.resident, 80u);
+  EXPECT_EQ(sharer_->give_up(a.memory(), 30), 30u);
+  EXPECT_EQ(a->counters.resident, 80u) << "first those that are its own";
+  expect_sums({&a, &b});
+  EXPECT_EQ(a.wrong(20, 100, 9), "");
+  EXPECT_EQ(wrong_common(a, 100, kPages - 100, 100), "");
+  EXPECT_EQ(wrong_common(b, 0, kPages, 0), "");
+  a.pins().unpin(20, 10);
 }
 
 TEST_P(Sharing, PinnedPagesAreTheGuestsOwn) {

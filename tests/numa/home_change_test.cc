@@ -337,12 +337,11 @@ TEST_F(HomeChange, SharedPagesAreSharedOnTheNewNode) {
   ASSERT_TRUE(a.configure({.node_affinity = std::vector<int>{second_}}));
   ASSERT_EQ(home(a), second_);
   EXPECT_EQ(wrong_in(a, kCommon), "");
-  // Twice: what was shared with the old node's is the guest's own first.
-  ASSERT_TRUE(host_.share_now());
-  ASSERT_TRUE(host_.share_now());
-  EXPECT_EQ(a.stats()->shared, kBytes);
-  EXPECT_EQ(c.stats()->shared, kBytes);
-  EXPECT_EQ(b.stats()->shared, 0u) << "alone there";
+  // What was shared with the old node's is the guest's own first, as time permits; b is alone there.
+  EXPECT_TRUE(in_time([&] {
+    EXPECT_TRUE(host_.share_now());
+    return a.stats()->shared == kBytes && c.stats()->shared == kBytes && b.stats()->shared == 0;
+  }));
   EXPECT_EQ(host_.stats()->shared_common, kBytes);
   EXPECT_EQ(pages_on(a, second_), pages);
   EXPECT_EQ(pages_on(c, second_), pages);

@@ -142,6 +142,7 @@ void print_summary(const Phase& phase, World& world, const Monitor& monitor,
     sum.stops += g.stops;
     sum.migrations += g.migrations;
     sum.migrated += g.migrated;
+    sum.share_scanned += g.share_scanned;
     sum.share_made += g.share_made;
     sum.share_zero += g.share_zero;
     sum.share_broken += g.share_broken;
@@ -159,9 +160,9 @@ void print_summary(const Phase& phase, World& world, const Monitor& monitor,
   std::printf("  re-homed %" PRIu64 " times, %" PRIu64 " MiB migrated\n", sum.migrations, sum.migrated / MiB);
   if (phase.world.share)
     std::printf("  shared %" PRIu64 " pages, of zeros dropped %" PRIu64 ", broken %" PRIu64 ", changing %" PRIu64
-                ", refused %" PRIu64 "\n",
+                ", refused %" PRIu64 " of %" PRIu64 " looked at\n",
                 sum.share_made / kPageSize, sum.share_zero / kPageSize, sum.share_broken / kPageSize,
-                sum.share_changing / kPageSize, sum.share_refused / kPageSize);
+                sum.share_changing / kPageSize, sum.share_refused / kPageSize, sum.share_scanned / kPageSize);
   std::printf("  most memory seen %.1f of %.1f MiB in %" PRIu64 " readings (%" PRIu64
               " single ones above); events %" PRIu64 ", exhausted %" PRIu64 ", stalled %" PRIu64 "\n",
               static_cast<double>(monitor.most_seen()) / MiB, static_cast<double>(world.budget()) / MiB,

@@ -74,6 +74,7 @@ Result<std::unique_ptr<World>> World::build(const WorldOptions& options) {
     place->options.reservation = shrunk(plan.reservation);
     place->options.limit = shrunk(plan.limit);
     place->options.large_pages = plan.large_pages;
+    place->options.share_salt = "stress";
     place->long_lived = plan.long_lived;
     total += place->options.memory;
     world->places_.push_back(std::move(place));
@@ -96,6 +97,11 @@ Result<std::unique_ptr<World>> World::build(const WorldOptions& options) {
   host.stop_timeout = std::chrono::milliseconds(20);
   host.rebalance_period = std::chrono::milliseconds(200);
   host.rebalance_cool_down = std::chrono::milliseconds(500);
+  if (options.share) {
+    host.share_scan_ghz = 1000;
+    host.share_scan_time = std::chrono::seconds(1);
+    host.share_rate_max = 1'000'000;
+  }
   auto made = HostCore::create(host, *topology);
   if (!made) return tl::unexpected(made.error());
   world->host_ = host_of(std::move(*made));
@@ -191,7 +197,8 @@ void World::settle() {
     const auto& c = memory.counters;
     const auto& slots = reclaim::SwapStore::of(memory).slots;
     if (!reached([&] {
-          return c.resident == 0 && c.staging == 0 && c.swapped == 0 && c.pinned == 0 && c.ballooned == 0 && slots.in_use() == 0;
+          return c.resident == 0 && c.staging == 0 && c.swapped == 0 && c.pinned == 0 && c.ballooned == 0 && c.shared == 0 &&
+                 slots.in_use() == 0;
         }))
       report_failure("guest \"" + tenant.name() + "\", all discarded, still has pages: resident " +
                      std::to_string(c.resident) + ", staging " + std::to_string(c.staging) + ", swapped " +
