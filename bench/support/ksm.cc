@@ -38,7 +38,8 @@ std::string schedstat_path() {
 }  // namespace
 
 Ksm::Ksm(const std::string& program) {
-  for (const auto& name : {std::string("run"), std::string("pages_to_scan"), std::string("sleep_millisecs"), kZeroPages}) {
+  for (const std::string& name : {std::string("run"), std::string("pages_to_scan"), std::string("sleep_millisecs"),
+                                  kZeroPages}) {
     std::string before;
     if (std::ifstream file(kFolder + name); !std::getline(file, before)) {
       if (name == kZeroPages) continue;

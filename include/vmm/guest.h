@@ -79,8 +79,9 @@ class VMM_API Guest {
   // the home node's processors is in the thread's affinity), any errno of sched_setaffinity.
   Result<Seat> attach_current_thread(Attach mode = Attach::bind);
 
-  // Makes [offset, offset + bytes) resident and keeps it so. Blocks while pages are read or memory is
-  // reclaimed for them. offset and bytes are in bytes, multiples of kPageSize.
+  // Makes [offset, offset + bytes) resident and keeps it so: where a device is to write, on kernels below
+  // CapabilityLevel::full and wherever pages are shared. Blocks while pages are read or memory is reclaimed for them.
+  // offset and bytes are in bytes, multiples of kPageSize.
   // Errors: EINVAL (range), Errc::pin_limit, Errc::page_lost, Errc::inert_handle. On error nothing is pinned.
   Result<Pin> pin(std::uint64_t offset, std::uint64_t bytes);
 
@@ -112,9 +113,9 @@ class VMM_API Guest {
   // ENOSPC, EFBIG (a lowered reservation makes the swap file larger); Errc::inert_handle.
   Result<void> configure(const GuestChange& change);
 
-  // Gives the guest another home node: its attached threads run there from now on, new memory comes from there, and what
-  // it has follows at the managed rate (HostOptions::migration_rate_max). The guest's threads go on meanwhile. Blocks
-  // until reads and writes of its swap file in flight have ended. Nothing where the node is its home already.
+  // Gives the guest another home node: its attached threads run there from now on, new memory comes from there, and
+  // what it has follows at the managed rate (HostOptions::migration_rate_max). The guest's threads go on meanwhile.
+  // Blocks until reads and writes of its swap file in flight have ended. Nothing where the node is its home already.
   // Errors: ENODEV (no such node, or one without processors), EINVAL (outside node_affinity; an attached thread may not
   // run there), Errc::admission_refused (bind_memory, and no room there), ENOMEM, ENOSPC (of epoll),
   // Errc::inert_handle. On error nothing has changed.

@@ -64,13 +64,14 @@ class VMM_API Host {
   Result<void> on_event(std::function<void(const Event&)> callback);
 
   // One step of the scheduler at time `now` (CLOCK_MONOTONIC, or ahead of it: the host's time is that from now on, and
-  // runs on by itself; a time that has passed already counts as the present). Only with Scheduler::manual, and at most a
-  // century ahead, else EINVAL.
+  // runs on by itself; a time that has passed already counts as the present). Only with Scheduler::manual, and at most
+  // a century ahead, else EINVAL.
   Result<void> tick(std::chrono::nanoseconds now);
 
-  // Looks once at all pages of all guests that share, at full speed, and shares what is equal. Guests that are native are
-  // managed from now on. Blocks; guests go on meanwhile.
-  // Errors: EINVAL (HostOptions::share_scan_ghz is 0), Errc::inert_handle, Errc::forked_child, those of managing a guest.
+  // Looks once at all pages of all guests that share, at full speed, and shares what is equal. Guests that are native
+  // are managed from now on. Blocks; guests go on meanwhile.
+  // Errors: EINVAL (HostOptions::share_scan_ghz is 0), Errc::inert_handle, Errc::forked_child, those of managing a
+  // guest.
   Result<ShareReport> share_now();
 
   // Errors: Errc::inert_handle, Errc::forked_child, ENOMEM (none to tell it with).

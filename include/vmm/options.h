@@ -112,19 +112,20 @@ struct HostOptions {
   // Most guests that are moved in a period; a swap counts as two. 0: none.
   std::uint32_t rebalance_max_moves = 4;
   // Processors of a node are divided among the guests homed there by their shares, not equally among threads: bound
-  // threads get nice values above their own, by up to 19 steps of a quarter, looked at every rebalance_period; so a part
-  // of one in seventy is the least. They come after other threads of the same control group or session, and threads and
-  // programs that they start begin with what they have then, as always in Linux. A thread has its own value back when
-  // its seat is released; one that somebody else gives it meanwhile is taken for its own. Without this, shares of
-  // processors act only by which guests sit together. Takes CAP_SYS_NICE, or a RLIMIT_NICE that lets threads have their
-  // own values back: EPERM where this one would not; others are left as they are, and told by an event.
+  // threads get nice values above their own, by up to 19 steps of a quarter, looked at every rebalance_period; so a
+  // part of one in seventy is the least. They come after other threads of the same control group or session, and
+  // threads and programs that they start begin with what they have then, as always in Linux. A thread has its own value
+  // back when its seat is released; one that somebody else gives it meanwhile is taken for its own. Without this,
+  // shares of processors act only by which guests sit together. Takes CAP_SYS_NICE, or a RLIMIT_NICE that lets threads
+  // have their own values back: EPERM where this one would not; others are left as they are, and told by an event.
   bool cpu_weights = false;
   // Most MB/s (10^6 bytes) at which memory follows guests to their new homes, all guests together; 0: no bound but the
   // managed rate: slow at first, faster while a guest stays.
   double migration_rate_max = 0;
   // Equal pages of managed guests are found and show one copy (transparent page sharing): how fast pages are looked at,
   // in MB/s (10^6 bytes) for each GHz of the host's processors (ESX ShareScanGHz, 4); 0: pages are not shared. 0-1000.
-  // Takes Linux >= 5.19. Who shares can be told by the time of a first write: see GuestOptions::share_salt.
+  // Takes Linux >= 5.19. Guest memory that a device writes to is to be pinned then (Guest::pin), on every kernel. Who
+  // shares can be told by the time of a first write: see GuestOptions::share_salt.
   double share_scan_ghz = 0;
   // In which time all of a guest is to be looked at, the two other bounds permitting (ESX ShareScanTime, 60 min). At
   // least 1 s.
@@ -170,8 +171,8 @@ struct GuestOptions {
   bool large_pages = true;
   // Its pages may be shared (ESX sched.mem.pshare.enable, yes), if HostOptions::share_scan_ghz is not 0.
   bool page_sharing = true;
-  // Guests of equal salt share with each other, and only those: whoever is in such a group can find out, by how long its
-  // own first write to a page takes, whether another holds the same page. Empty: with itself alone.
+  // Guests of equal salt share with each other, and only those: whoever is in such a group can find out, by how long
+  // its own first write to a page takes, whether another holds the same page. Empty: with itself alone.
   std::string share_salt;
   // Leave guest memory in core dumps (otherwise MADV_DONTDUMP).
   bool core_dump = false;

@@ -47,8 +47,8 @@ struct GuestStats {
   std::uint64_t active_error = 0; // standard error of the last sample
   std::uint64_t pinned = 0;
   std::uint64_t shared = 0;         // shows a copy that others show, too; not part of `resident`
-  std::uint64_t shared_common = 0;  // its part of those copies, each divided among all pages that show it: as of the last
-                                    // look over all of the guest
+  std::uint64_t shared_common = 0;  // its part of those copies, each divided among all pages that show it: as of the
+                                    // last look over all of the guest
   std::uint64_t shared_saved = 0;   // shared - shared_common
   // Since creation; bytes of pages.
   std::uint64_t share_scanned = 0;   // looked at

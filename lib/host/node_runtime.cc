@@ -43,7 +43,8 @@ Result<std::unique_ptr<NodeRuntime>> make_node_runtime(const topology::Node& nod
   WorkerSharing sharing;
   if (options.sharing != nullptr) {
     // No more frames than memory, and a key for as many pages.
-    auto store = options.sharing->stores.add(node.id, std::min(credit.budget(), sharing::FrameStores::kMostFrames), credit);
+    const auto frames = std::min(credit.budget(), sharing::FrameStores::kMostFrames);
+    auto store = options.sharing->stores.add(node.id, frames, credit);
     if (!store) return tl::unexpected(store.error());
     sharing::SharerOptions sharer_options;
     sharer_options.table_entries = credit.budget() / options.nodes;

@@ -46,8 +46,8 @@ class Worker {
   // Ends its thread; it can be woken still, in vain. Idempotent.
   void stop() noexcept;
 
-  // The guest's memory may be taken from now on, follows it to its home, and is shared within the salt, if its frames are
-  // set. Errors: ENOMEM.
+  // The guest's memory may be taken from now on, follows it to its home, and is shared within the salt, if its frames
+  // are set. Errors: ENOMEM.
   Result<void> attach(region::GuestMemory& guest, migrate::GuestMigration& migration, const std::string& salt)
       VMM_EXCLUDES(mutex_);
   // Nothing of the guest is touched any more; its writes in flight have ended. Blocks.

@@ -72,8 +72,8 @@ base::Nanos Worker::share_some() noexcept {
     const auto least = static_cast<double>(std::min(kLeastPages, guest.pages()));
     member.share_credit = std::min(member.share_credit + rate * Seconds(elapsed).count(),
                                    std::max(rate * Seconds(kSaved).count(), least));
-    if (member.share_credit >= least && !member.share_due && (due == nullptr || member.share_credit > due->share_credit))
-      due = &member;
+    const bool may = member.share_credit >= least && !member.share_due;
+    if (may && (due == nullptr || member.share_credit > due->share_credit)) due = &member;
     if (rate > 0) {
       const auto wait = std::max(least - member.share_credit, 0.0) / rate;
       next = std::min(next, std::chrono::duration_cast<base::Nanos>(Seconds(std::min(wait, 3600.0))));

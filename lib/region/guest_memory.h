@@ -47,8 +47,8 @@ class BackingStore {
 class FrameReferences {
  public:
   virtual ~FrameReferences() = default;
-  // Those of the pages that show frames show none any more, and are charged; what is in them stays. Waits for page locks
-  // and for the guest's fault thread: any thread but that. An errno; then some may show frames still.
+  // Those of the pages that show frames show none any more, and are charged; what is in them stays. Waits for page
+  // locks and for the guest's fault thread: any thread but that. An errno; then some may show frames still.
   virtual int take_out(std::uint64_t first, std::uint64_t count) noexcept = 0;
 };
 

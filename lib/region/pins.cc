@@ -50,8 +50,8 @@ Result<void> Pins::pin(std::uint64_t first, std::uint64_t pages, std::uint64_t m
     }
     bump(guest_.counters.pinned, fresh);
   }
-  // Nor are they shared from now on. Frames go before a device may write in their places, where nobody could hold it off
-  // later; and what is the guest's own is charged.
+  // Nor are they shared from now on. Frames go before a device may write in their places, where nobody could hold it
+  // off later; and what is the guest's own is charged.
   if (guest_.frames)
     if (const int e = guest_.frames->take_out(first, pages)) {
       unpin(first, pages);

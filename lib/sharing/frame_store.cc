@@ -130,7 +130,8 @@ bool FrameStore::try_hold(std::uint64_t frame) noexcept {
   auto& count = count_of(frame);
   auto before = count.load(std::memory_order_acquire);
   while (before != 0)
-    if (count.compare_exchange_weak(before, before + 1, std::memory_order_acq_rel, std::memory_order_acquire)) return true;
+    if (count.compare_exchange_weak(before, before + 1, std::memory_order_acq_rel, std::memory_order_acquire))
+      return true;
   return false;
 }
 

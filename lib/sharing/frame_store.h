@@ -1,8 +1,8 @@
 // Frame store: the one copy of each page that is shared, on one node.
 //
-// Frames are the pages of a memory file; guests map them privately, so that reads are shared and a write makes a page of
-// the guest's own. Each frame counts its references: mappings that show it, or would show it again when a page of the
-// guest's own is dropped. A frame that has none is given back to the kernel, and only then is its number free for
+// Frames are the pages of a memory file; guests map them privately, so that reads are shared and a write makes a page
+// of the guest's own. Each frame counts its references: mappings that show it, or would show it again when a page of
+// the guest's own is dropped. A frame that has none is given back to the kernel, and only then is its number free for
 // another: nobody ever reads another tenant's bytes through it. Frames of a run have consecutive numbers, so that one
 // mapping shows them all. In a child of fork() nothing is done: the file is the parent's, too.
 //

@@ -1,8 +1,8 @@
 // Guest frames: puts frames in the places of a guest's pages and takes them out again as ShownFrames does, and keeps
 // words, counts and references with it. Which frame a page shows, or would show again, is in its word; it has one
 // reference of it for as long as its state is shared.
-// Thread-safety: show() by the guest's worker; hide(), drop() and take_out() by any thread but a fault thread. The caller holds the locks of
-// all pages named; words[i] is the word of page first + i, changed and not yet unlocked.
+// Thread-safety: show() by the guest's worker; hide(), drop() and take_out() by any thread but a fault thread. The
+// caller holds the locks of all pages named; words[i] is the word of page first + i, changed and not yet unlocked.
 #pragma once
 
 #include <atomic>
@@ -24,12 +24,12 @@ class GuestFrames final : public region::FrameReferences {
   ~GuestFrames() override;
 
   int take_out(std::uint64_t first, std::uint64_t count) noexcept override;
-  // Nothing is taken out any more, nor is it being: the guest's fault thread, for which that waits, may let go of it then.
-  // Blocks.
+  // Nothing is taken out any more, nor is it being: the guest's fault thread, for which that waits, may let go of it
+  // then. Blocks.
   void close() noexcept;
 
-  // The guest's frames are shown by so many mappings, as counted. Until the next count each run shown costs the most that
-  // it can. The worker.
+  // The guest's frames are shown by so many mappings, as counted. Until the next count each run shown costs the most
+  // that it can. The worker.
   void count_mappings(std::uint64_t all) noexcept;
   MappingBudget& mappings() const noexcept { return mappings_; }
 

@@ -1,6 +1,6 @@
-// Bytes of a guest that its threads may be writing to meanwhile: what is read of them holds for no moment, or for one that
-// somebody else makes sure of. Under the thread sanitizer word by word, and invisible to it, who would take that for a
-// mistake.
+// Bytes of a guest that its threads may be writing to meanwhile: what is read of them holds for no moment, or for one
+// that somebody else makes sure of. Under the thread sanitizer word by word, and invisible to it, who would take that
+// for a mistake.
 // Thread-safety: stateless.
 #pragma once
 

@@ -30,7 +30,8 @@ ShareEntry entry_of(std::uint64_t word) { return {is_shared(word), (word & kNumb
 Result<ShareTable> ShareTable::create(std::uint64_t entries) {
   constexpr std::uint64_t kMost = std::uint64_t{1} << 40;
   if (entries > kMost)
-    return base::invalid("entries of a share table: " + std::to_string(entries), "give at most " + std::to_string(kMost));
+    return base::invalid("entries of a share table: " + std::to_string(entries),
+                         "give at most " + std::to_string(kMost));
   const auto buckets = std::bit_ceil(std::max<std::uint64_t>((entries + kBucket - 1) / kBucket, 1));
   auto memory = os::Mapping::anonymous(buckets * kBucket * sizeof(Word));
   if (!memory) return tl::unexpected(memory.error());

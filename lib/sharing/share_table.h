@@ -2,12 +2,13 @@
 //
 // Entries are of two kinds, as ESX has them (Waldspurger, "Memory Resource Management in VMware ESX Server", OSDI 2002,
 // section 4): a *hint* says that a page of a guest had that key when it was read, and protects nothing; a *shared* one,
-// that a frame holds such bytes. A hint may be out of date, and is never more than that: what it leads to is read again.
+// that a frame holds such bytes. A hint may be out of date, and is never more than that: what it leads to is read
+// again.
 //
-// Eight bytes an entry, eight entries a bucket, which is one cache line: 24 bits of the key (the bucket has others), the
-// kind, and 39 bits of a page or frame number. Open addressing within the bucket; where it is full a new hint takes the
-// place of another hint, never of a shared entry. So the table never grows, and a full one forgets hints. Two pages of
-// different keys are taken for each other once in two million looks; their bytes are compared then, in vain.
+// Eight bytes an entry, eight entries a bucket, which is one cache line: 24 bits of the key (the bucket has others),
+// the kind, and 39 bits of a page or frame number. Open addressing within the bucket; where it is full a new hint takes
+// the place of another hint, never of a shared entry. So the table never grows, and a full one forgets hints. Two pages
+// of different keys are taken for each other once in two million looks; their bytes are compared then, in vain.
 //
 // Thread-safety: all functions may be called from any thread at once; nothing waits.
 #pragma once

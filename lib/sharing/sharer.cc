@@ -316,7 +316,8 @@ Sharer::Look Sharer::look_at(Member& member, std::uint64_t page, std::uint8_t bi
   if (!entry || whole) return Look::done;
   if (entry->shared) {
     if (join(member, page, entry->number, break_huge) != Joined::never) return Look::done;
-    // Nobody has that frame any more, or it holds something else: of another salt perhaps, whose key is equal by chance.
+    // Nobody has that frame any more, or it holds something else: of another salt perhaps, whose key is equal by
+    // chance.
     table_.erase(key, *entry);
     entry = table_.offer(key, number);
     if (!entry || entry->shared) return Look::done;
@@ -362,9 +363,9 @@ void Sharer::drop_zeros(Member& member, std::uint64_t first, std::uint64_t count
   }
 }
 
-// Pages that show a frame no more are the guest's own from now on, and charged. They become pages like others, and so do
-// those whose frames nobody else has, which as frames could not be swapped, and, while there is memory for that, those of
-// another home that the guest had; as many as time permits. Returns how many.
+// Pages that show a frame no more are the guest's own from now on, and charged. They become pages like others, and so
+// do those whose frames nobody else has, which as frames could not be swapped, and, while there is memory for that,
+// those of another home that the guest had; as many as time permits. Returns how many.
 std::uint64_t Sharer::take_back(GuestMemory& guest, std::uint64_t first, const std::uint8_t* bits,
                                 std::uint64_t count, const Deadline& deadline) noexcept {
   mark_broken(guest, first, bits, count);

@@ -1,10 +1,10 @@
 // Sharer: finds equal pages of the guests of one node, and has them show one copy.
 //
-// It looks at a guest's pages in order, some at a time. Each is hashed, and the key offered to the table. Where that knows
-// such a page already, of the same guest or of another of the same salt, both are isolated, so that nobody can write to
-// them, and compared byte by byte; what follows them, and what goes before, is taken along for as long as it is equal, too. One
-// mapping then shows the whole run. Pages of zeros are dropped. Pages that were written since they were shared are the
-// guest's own again, and those nobody shows any more are given back by their store.
+// It looks at a guest's pages in order, some at a time. Each is hashed, and the key offered to the table. Where that
+// knows such a page already, of the same guest or of another of the same salt, both are isolated, so that nobody can
+// write to them, and compared byte by byte; what follows them, and what goes before, is taken along for as long as it
+// is equal, too. One mapping then shows the whole run. Pages of zeros are dropped. Pages that were written since they
+// were shared are the guest's own again, and those nobody shows any more are given back by their store.
 //
 // A page that is pinned, being written to the swap file, watched by the sampler or locked just now is left for another
 // pass. Of huge pages only keys are noted, until they may be broken.
@@ -59,10 +59,11 @@ class Sharer {
   bool has(const region::GuestMemory& guest) const noexcept { return find(guest) != nullptr; }
   // The next step of the guest begins at its first page.
   void restart(const region::GuestMemory& guest) noexcept;
-  // Looks at no more than `most` pages for those that were written since they were shared, which are the guest's own, and
-  // charged, from then on. True at the guest's end.
+  // Looks at no more than `most` pages for those that were written since they were shared, which are the guest's own,
+  // and charged, from then on. True at the guest's end.
   bool find_broken(region::GuestMemory& guest, std::uint64_t most) noexcept;
-  // Some pages that show frames are the guest's own again, and charged: others can be swapped only so. Returns how many.
+  // Some pages that show frames are the guest's own again, and charged: others can be swapped only so. Returns how
+  // many.
   std::uint64_t give_up(region::GuestMemory& guest, std::uint64_t most) noexcept;
   // Tells what the guest's part of its frames is: ShareCounters::common.
   void tell_common(region::GuestMemory& guest) const noexcept;
@@ -84,8 +85,8 @@ class Sharer {
   void drop_zeros(Member& member, std::uint64_t first, std::uint64_t count) noexcept;
   void mark_broken(region::GuestMemory& guest, std::uint64_t first, const std::uint8_t* bits,
                    std::uint64_t count) noexcept;
-  std::uint64_t take_back(region::GuestMemory& guest, std::uint64_t first, const std::uint8_t* bits, std::uint64_t count,
-                          const Deadline& deadline) noexcept;
+  std::uint64_t take_back(region::GuestMemory& guest, std::uint64_t first, const std::uint8_t* bits,
+                          std::uint64_t count, const Deadline& deadline) noexcept;
   std::uint64_t look_at_chunk(Member& member, std::uint64_t first, std::uint64_t count, bool break_huge,
                               const Deadline& deadline) noexcept;
   bool merge(Member& member, std::uint64_t page, Member& other, std::uint64_t other_page, bool break_huge) noexcept;

@@ -3,17 +3,17 @@
 //
 // In: a private mapping of the frames is made aside, with all that is set for the guest's memory, and moved over the
 // places, which are empty: whoever waits there for a page finds the frame's. From then on reads are shared. What is
-// written the kernel copies first, into a page of the guest's own in the same place ("broken").
-// Out: write protection fences writers off while all that the guest reads there, of frames and of its own, is copied
-// into staging; then an empty mapping, registered already, is moved over. Those pages are isolated then, like any other.
+// written the kernel copies first, into a page of the guest's own in the same place ("broken"). Out: write protection
+// fences writers off while all that the guest reads there, of frames and of its own, is copied into staging; then an
+// empty mapping, registered already, is moved over. Those pages are isolated then, like any other.
 //
 // What writes into a broken page without a thread's access to it (a device, process_vm_writev) is not held off by the
-// fence: it has to be told of by Guest::pin, and who pins pages has them hidden first. Where userfaultfd serves user mode
-// only, a system call that writes to a page just being hidden fails with EFAULT. The other ways that there are of taking
-// frames out show zeros or old bytes for a moment (docs/sharing.md).
-// Thread-safety: stateless but for its descriptor; the worker of the guest, while it is attached there and a fault thread
-// answers the guest, for which hide() and drop() wait. The guest's home does not change while frames are shown: a policy
-// set for them would be their file's.
+// fence: it has to be told of by Guest::pin, and who pins pages has them hidden first. Where userfaultfd serves user
+// mode only, a system call that writes to a page just being hidden fails with EFAULT. The other ways that there are of
+// taking frames out show zeros or old bytes for a moment (docs/sharing.md).
+// Thread-safety: stateless but for its descriptor; the worker of the guest, while it is attached there and a fault
+// thread answers the guest, for which hide() and drop() wait. The guest's home does not change while frames are shown:
+// a policy set for them would be their file's.
 #pragma once
 
 #include <cstdint>
@@ -31,10 +31,10 @@ class ShownFrames {
   // Errors: as os::Userfaultfd::open; EINVAL where the kernel cannot write-protect mappings of files (Linux < 5.19).
   static Result<ShownFrames> create();
 
-  // Pages [first, first + run.count) of the guest show the run from now on. REQUIRES: the caller has locked their words;
-  // they are isolated, and what is staged of them are the bytes of the frames. Words, staging, references and charge
-  // are the caller's business. An errno, and then nothing has changed: ENOMEM (vm.max_map_count), and others of mmap,
-  // madvise and mremap.
+  // Pages [first, first + run.count) of the guest show the run from now on. REQUIRES: the caller has locked their
+  // words; they are isolated, and what is staged of them are the bytes of the frames. Words, staging, references and
+  // charge are the caller's business. An errno, and then nothing has changed: ENOMEM (vm.max_map_count), and others of
+  // mmap, madvise and mremap.
   int show(region::GuestMemory& guest, std::uint64_t first, const FrameStore& store, FrameRun run) const;
 
   // What the guest reads in pages [first, first + count) is in staging, and their places are empty: as isolated pages.

@@ -110,7 +110,8 @@ class Sharing : public EachWay {
     std::uint64_t sum = store_->in_use();
     for (auto* guest : guests) {
       std::uint64_t broken = 0;
-      for (std::uint64_t page = 0; page < (*guest)->pages(); ++page) broken += (*guest)->table.load(page).broken() ? 1 : 0;
+      for (std::uint64_t page = 0; page < (*guest)->pages(); ++page)
+        broken += (*guest)->table.load(page).broken() ? 1 : 0;
       EXPECT_EQ((*guest)->counters.resident.load(),
                 count(*guest, PageState::resident) + count(*guest, PageState::isolated) + broken);
       EXPECT_EQ((*guest)->counters.shared.load(), count(*guest, PageState::shared));
@@ -313,8 +314,8 @@ TEST_P(Sharing, Hazard06_FramesEndWithTheLastWhoShowsThem) {
   EXPECT_EQ(frames(), 0u);
 }
 
-// What is written is charged at once, and becomes a page like others as time permits: discarded, given up, pinned or hidden
-// meanwhile it is charged once.
+// What is written is charged at once, and becomes a page like others as time permits: discarded, given up, pinned or
+// hidden meanwhile it is charged once.
 TEST_P(Sharing, BrokenPagesAreChargedWhereTheyAre) {
   auto &a = add(), &b = add();
   for (auto* guest : {&a, &b}) fill_common(*guest, 0, kPages, 0);

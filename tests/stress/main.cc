@@ -222,7 +222,8 @@ int run_all(const Arguments& a) {
     phase.seconds = a.seconds / static_cast<double>(ways.size());
     phase.jitter = (a.seed / 2 + i) % 2 == 0;
     phase.name = std::string("stress --isolation ") + to_string(a.isolation) + " --seed " + std::to_string(a.seed) +
-                 ", swap I/O by " + to_string(ways[i]) + (phase.world.share ? ", pages shared" : "") + (phase.jitter ? ", system calls delayed" : "") +
+                 ", swap I/O by " + to_string(ways[i]) + (phase.world.share ? ", pages shared" : "") +
+                 (phase.jitter ? ", system calls delayed" : "") +
                  (phase.world.management == Management::at_creation ? ", managed at creation" : "");
     if (!before) {
       // What is made once and stays (topology, sanitizers' threads) is there after the first host.

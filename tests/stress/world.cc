@@ -197,8 +197,8 @@ void World::settle() {
     const auto& c = memory.counters;
     const auto& slots = reclaim::SwapStore::of(memory).slots;
     if (!reached([&] {
-          return c.resident == 0 && c.staging == 0 && c.swapped == 0 && c.pinned == 0 && c.ballooned == 0 && c.shared == 0 &&
-                 slots.in_use() == 0;
+          return c.resident == 0 && c.staging == 0 && c.swapped == 0 && c.pinned == 0 && c.ballooned == 0 &&
+                 c.shared == 0 && slots.in_use() == 0;
         }))
       report_failure("guest \"" + tenant.name() + "\", all discarded, still has pages: resident " +
                      std::to_string(c.resident) + ", staging " + std::to_string(c.staging) + ", swapped " +
