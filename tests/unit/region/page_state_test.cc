@@ -21,7 +21,7 @@ TEST(PageState, EveryTransitionIsOneOfTheTable) {
       {compressed, resident},  {compressed, swapped},  {compressed, empty},    {compressed, lost},
       {swapped, resident},     {swapped, empty},       {swapped, lost},        {swapped, ballooned},
       {ballooned, resident},   {ballooned, empty},     {empty, resident},      {empty, native},
-      {empty, ballooned},      {lost, empty},
+      {empty, ballooned},      {lost, empty},          {shared, ballooned},
   };
   for (const auto from : kAll)
     for (const auto to : kAll)
@@ -38,6 +38,22 @@ TEST(PageState, BytesLeaveOnlyByIsolationAndLossEndsOnlyByDiscard) {
   }
   for (const auto to : kAll) {
     EXPECT_EQ(may_become(lost, to), to == lost || to == empty);
+  }
+}
+
+TEST(PageWord, ASharedPageHasAFrameInPlaceOfASlot) {
+  constexpr std::uint64_t kFrames[] = {0, 1, 0xabcdef012, (1ULL << 36) - 1};
+  for (const auto frame : kFrames) {
+    const auto word = PageWord().with_state(isolated).with_slot(77).with_heat(2).with_generation(9).with_frame(frame);
+    EXPECT_EQ(word.state(), shared);
+    EXPECT_EQ(word.frame(), frame);
+    EXPECT_FALSE(word.has_slot());
+    EXPECT_FALSE(word.broken());
+    EXPECT_EQ(word.heat(), 2);
+    EXPECT_EQ(word.generation(), 9);
+    EXPECT_TRUE(word.with_broken().broken());
+    EXPECT_EQ(word.with_broken().frame(), frame);
+    EXPECT_FALSE(word.with_broken().with_state(isolated).broken()) << "another state's flag is another thing";
   }
 }
 
