@@ -9,7 +9,7 @@ namespace vmm::host {
 namespace {
 
 // Fewer are not worth a look; more would keep others waiting.
-constexpr std::uint64_t kLeastPages = 64, kSlicePages = 256;
+constexpr std::uint64_t kLeastPages = 64, kStepPages = 256;
 constexpr std::uint64_t kAskedPages = 1024;
 // What is written after it was shared takes memory that nobody has charged, until it is found: looked for now and then,
 // and as soon as the process has grown by more than guests were charged for.
@@ -88,7 +88,7 @@ base::Nanos Worker::share_some() noexcept {
     written->next_broken = now + kBrokenPeriod;
   if (due != nullptr) {
     auto& guest = due->evictor->guest();
-    const auto pages = std::min(static_cast<std::uint64_t>(due->share_credit), kSlicePages);
+    const auto pages = std::min(static_cast<std::uint64_t>(due->share_credit), kStepPages);
     due->share_credit -= static_cast<double>(pages);
     if (sharing_.sharer->step(guest, pages, short_of_memory)) sharing_.sharer->tell_common(guest);
   }
