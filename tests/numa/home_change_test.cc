@@ -330,8 +330,10 @@ TEST_F(HomeChange, SharedPagesAreSharedOnTheNewNode) {
   };
   auto a = add_common("a", first_), b = add_common("b", first_), c = add_common("c", second_);
   const auto pages = kBytes / kPageSize;
-  ASSERT_TRUE(host_.share_now());
-  EXPECT_EQ(a.stats()->shared, kBytes);
+  EXPECT_TRUE(in_time([&] {
+    EXPECT_TRUE(host_.share_now());
+    return a.stats()->shared == kBytes && b.stats()->shared == kBytes;
+  }));
   EXPECT_EQ(c.stats()->shared, 0u) << "each node has copies of its own";
   EXPECT_EQ(pages_on(a, first_), pages);
   ASSERT_TRUE(a.configure({.node_affinity = std::vector<int>{second_}}));
