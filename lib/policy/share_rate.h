@@ -1,8 +1,8 @@
 // Share rate: how many pages a second are looked at of a guest, so that equal ones are found.
 //
-// All of it in the time that is asked for, but not more than the most for a guest, and all guests together not more than
-// what the processors may spend on it (ESX: Mem.ShareScanTime, ShareRateMax, ShareScanGHz; vSphere Resource Management,
-// "Advanced Memory Attributes"). Thread-safety: pure function of its arguments.
+// All of it in the time that is asked for, but not more than the most for a guest, and all guests together not more
+// than what the processors may spend on it (ESX: Mem.ShareScanTime, ShareRateMax, ShareScanGHz; vSphere Resource
+// Management, "Advanced Memory Attributes"). Thread-safety: pure function of its arguments.
 #pragma once
 
 #include <chrono>

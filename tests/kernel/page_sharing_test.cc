@@ -55,8 +55,8 @@ class PageSharing : public EachWay {
     fill_guest(*guest, kCommon);
     return std::move(*guest);
   }
-  // Looks until all of those guests is shared: a page that somebody has locked just then is left for another time. Returns
-  // what was done together.
+  // Looks until all of those guests is shared: a page that somebody has locked just then is left for another time.
+  // Returns what was done together.
   static ShareReport share(HostRig& rig, const std::vector<Guest*>& guests) {
     ShareReport sum;
     EXPECT_TRUE(eventually([&] {

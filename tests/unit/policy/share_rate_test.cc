@@ -1,5 +1,5 @@
-// How fast pages are looked at for sharing: by the time for all of a guest, the most for a guest, and what processors may
-// spend, whichever is least.
+// How fast pages are looked at for sharing: by the time for all of a guest, the most for a guest, and what processors
+// may spend, whichever is least.
 #include "policy/share_rate.h"
 
 #include <gtest/gtest.h>
