@@ -94,6 +94,7 @@ class Worker {
     std::uint64_t mend_hand = 0;  // chunk
     std::string salt;
     double share_credit = 0;      // pages that may be looked at
+    bool share_noted = false;     // the Sharer knows it
     bool share_due = false;       // a whole look that was asked for is not at its end
     base::Nanos next_broken{};    // when pages that were written since they were shared are looked for
   };

@@ -139,6 +139,7 @@ bool Worker::serve(Request& request) {
       out_->finish(true, clock_.now());
       VMM_CHECK(member != nullptr);
       if (sharing_.sharer != nullptr) sharing_.sharer->remove(*request.guest);
+      member->share_noted = false;
       *request.member = std::move(*member);
       members_.erase(members_.begin() + (member - members_.data()));
       return true;

@@ -35,7 +35,9 @@ bool Worker::shares(const Member& member) const noexcept {
 
 void Worker::begin_sharing(Member& member) {
   auto& guest = member.evictor->guest();
-  if (sharing_.sharer != nullptr && guest.frames != nullptr) sharing_.sharer->add(guest, member.salt);
+  if (sharing_.sharer == nullptr || guest.frames == nullptr) return;
+  sharing_.sharer->add(guest, member.salt);
+  member.share_noted = true;
 }
 
 // What the rate of each guest permits by now. Returns the time until there is more to do.
@@ -62,7 +64,7 @@ base::Nanos Worker::share_some() noexcept {
   for (auto& member : members_) {
     auto& guest = member.evictor->guest();
     // Another home's worker may have had no memory to note it.
-    if (guest.frames != nullptr && !sharing_.sharer->has(guest)) try {
+    if (!member.share_noted) try {
         begin_sharing(member);
       } catch (const std::bad_alloc&) {
       }

@@ -24,6 +24,7 @@ class FrameStores {
   static std::uint64_t frame_of(std::uint64_t number) noexcept {
     return number & (kMostFrames - 1);
   }
+  std::uint32_t references(std::uint64_t number) const noexcept { return of(number).references(frame_of(number)); }
   std::uint64_t number_of(const FrameStore& store, std::uint64_t frame) const noexcept;
   // All stores together.
   std::uint64_t in_use() const noexcept;

@@ -12,6 +12,7 @@
 #include "os/pagemap.h"
 #include "region/isolator.h"
 #include "sharing/guest_frames.h"
+#include "sharing/locked_pages.h"
 #include "sharing/racy_bytes.h"
 
 namespace vmm::sharing {
@@ -82,120 +83,6 @@ struct Sharer::Member {
   std::uint64_t base = 0;  // number of its first page over all guests
   std::uint64_t next = 0;         // page
   std::uint64_t next_broken = 0;  // page: of find_broken()
-};
-
-// Pages of one guest that are locked, [first, first + count): taken out of it, and shared, or given back.
-struct Sharer::Side {
-  // `spare_huge`: pages of huge pages are not locked.
-  Side(GuestMemory& g, std::uint64_t page, bool spare_huge = false) noexcept : guest(g), first(page) {
-    if (!spare_huge || !g.options().large_pages) return;
-    seen_from = page - std::min(page, kMostShared);
-    seen = std::min<std::uint64_t>(bits.size(), g.pages() - seen_from);
-    // What is not known counts as huge.
-    if (g.pagemap().bits(g.at(seen_from), seen, bits.data()) != 0) bits.fill(os::kHuge);
-  }
-  ~Side() { give_back(0); }
-  Side(const Side&) = delete;
-  Side& operator=(const Side&) = delete;
-
-  PageWord* words() noexcept { return all.data() + begin; }
-  std::byte* at(std::uint64_t i) const noexcept { return guest.at(first + i); }
-  std::byte* staged(std::uint64_t i) const noexcept { return guest.staged(first + i); }
-
-  template <class May>
-  bool lock(std::uint64_t page, May&& may, PageWord& word) noexcept {
-    if (const auto glimpse = guest.table.load(page); glimpse.locked() || !may(glimpse)) return false;
-    if (seen != 0 && (page - seen_from >= seen || (bits[page - seen_from] & os::kHuge) != 0)) return false;
-    const auto locked = guest.table.try_lock(page);
-    if (!locked) return false;
-    if (may(*locked)) {
-      word = *locked;
-      return true;
-    }
-    guest.table.unlock(page, *locked);
-    guest.table.released();
-    return false;
-  }
-  // One page more, after the last or before the first.
-  template <class May>
-  bool lock_next(May&& may) noexcept {
-    if (count == kMostShared || first + count == guest.pages()) return false;
-    if (!lock(first + count, may, words()[count])) return false;
-    ++count;
-    return true;
-  }
-  template <class May>
-  bool lock_before(May&& may) noexcept {
-    if (count == kMostShared || first == 0 || begin == 0) return false;
-    if (!lock(first - 1, may, all[begin - 1])) return false;
-    --begin;
-    --first;
-    ++count;
-    return true;
-  }
-  void unlock_last() noexcept {
-    --count;
-    guest.table.unlock(first + count, words()[count]);
-    guest.table.released();
-  }
-  void unlock_first() noexcept {
-    guest.table.unlock(first, words()[0]);
-    guest.table.released();
-    ++begin;
-    ++first;
-    --count;
-  }
-
-  // Into staging; what comes after the first page that the kernel keeps is given back.
-  void isolate() noexcept {
-    region::TakenSet taken;
-    if (count == 0) return;
-    static_cast<void>(guest.isolator().take(guest, first, count, taken));
-    bump(guest.counters.staging, taken.count());
-    std::uint64_t leading = count;
-    for (auto i = count; i-- > 0;) {
-      if (!taken[i]) {
-        leading = i;
-        continue;
-      }
-      auto& word = words()[i];
-      // Nobody could tell any more whether it has been written since.
-      if (word.has_slot()) guest.backing->free_slot(word.slot());
-      word = word.without_slot().with_state(PageState::isolated);
-      guest.table.change(first + i, word);
-    }
-    give_back(leading);
-  }
-
-  // Pages [from, count) are unlocked, in their places if they were taken out of them.
-  void give_back(std::uint64_t from) noexcept {
-    for (auto i = from; i < count;) {
-      if (words()[i].state() != PageState::isolated) {
-        ++i;
-        continue;
-      }
-      auto end = i;
-      while (end < count && words()[end].state() == PageState::isolated) ++end;
-      int error = 0;
-      const auto given = guest.isolator().give(guest, first + i, end - i, error);
-      region::drop(guest.counters.staging, given);
-      for (const auto until = i + given; i < until; ++i) words()[i] = words()[i].with_state(PageState::resident);
-      if (i == end) continue;
-      // It is rescued from staging when it is touched, or found there by the worker.
-      if (guest.backing) guest.backing->left_in_staging();
-      ++i;
-    }
-    for (auto i = from; i < count; ++i) guest.table.unlock(first + i, words()[i]);
-    if (from < count) guest.table.released();
-    count = from;
-  }
-
-  GuestMemory& guest;
-  std::uint64_t first, count = 0;
-  std::uint64_t seen_from = 0, seen = 0;  // pages of which it is known whether they are huge
-  std::array<std::uint8_t, 2 * kMostShared> bits;
-  std::size_t begin = kMostShared;  // of the words in use
-  std::array<PageWord, 2 * kMostShared> all;
 };
 
 Result<std::unique_ptr<Sharer>> Sharer::create(const ProcessSecret& secret, const FrameStores& stores,
@@ -347,8 +234,8 @@ bool Sharer::read(Member& member, std::uint64_t page, std::byte* copy) noexcept 
 void Sharer::drop_zeros(Member& member, std::uint64_t first, std::uint64_t count) noexcept {
   auto& guest = member.guest;
   for (auto page = first; page < first + count;) {
-    Side side(guest, page);
-    while (page + side.count < first + count && side.lock_next(may_be_shared)) {
+    LockedPages side(guest, page);
+    while (page + side.count < first + count && side.lock_end(true, may_be_shared)) {
     }
     page += std::max<std::uint64_t>(side.count, 1);
     side.isolate();
@@ -374,7 +261,7 @@ std::uint64_t Sharer::take_back(GuestMemory& guest, std::uint64_t first, const s
     const auto word = guest.table.load(first + i);
     if (!may_be_hidden(word)) return false;
     const auto& store = stores_.of(word.frame());
-    return word.broken() || store.references(FrameStores::frame_of(word.frame())) == 1 ||
+    return word.broken() || stores_.references(word.frame()) == 1 ||
            (&store != &store_ && roomy);
   };
   // A page taken out of the midst of a run costs two mappings more; all of the run, none.
@@ -388,8 +275,8 @@ std::uint64_t Sharer::take_back(GuestMemory& guest, std::uint64_t first, const s
   for (std::uint64_t i = 0; i < count; ++i) {
     if (!is_due(i)) continue;
     if (deadline.passed()) break;
-    Side side(guest, first + i);
-    while (i + side.count < count && is_due(i + side.count) && side.lock_next(may_be_hidden)) {
+    LockedPages side(guest, first + i);
+    while (i + side.count < count && is_due(i + side.count) && side.lock_end(true, may_be_hidden)) {
     }
     if (side.count == 0) continue;
     i += side.count - 1;
@@ -405,8 +292,8 @@ void Sharer::mark_broken(GuestMemory& guest, std::uint64_t first, const std::uin
   const auto is_new = [](PageWord word) { return may_be_hidden(word) && !word.broken(); };
   for (std::uint64_t i = 0; i < count; ++i) {
     if (!is_broken(bits[i])) continue;
-    Side side(guest, first + i);
-    while (i + side.count < count && is_broken(bits[i + side.count]) && side.lock_next(is_new)) {
+    LockedPages side(guest, first + i);
+    while (i + side.count < count && is_broken(bits[i + side.count]) && side.lock_end(true, is_new)) {
     }
     if (side.count == 0) continue;
     i += side.count - 1;
@@ -417,13 +304,13 @@ void Sharer::mark_broken(GuestMemory& guest, std::uint64_t first, const std::uin
 
 std::uint64_t Sharer::give_up(GuestMemory& guest, std::uint64_t most) noexcept {
   std::uint64_t given = 0;
-  if (guest.counters.shared == 0 || !has(guest)) return 0;
+  if (guest.counters.shared == 0 || find(guest) == nullptr) return 0;
   // Those that are the guest's own first: they bring memory.
   for (const bool broken : {true, false}) {
     const auto may = [&](PageWord word) { return may_be_hidden(word) && (word.broken() || !broken); };
     for (std::uint64_t page = 0; page < guest.pages() && given < most;) {
-      Side side(guest, page);
-      while (given + side.count < most && side.lock_next(may)) {
+      LockedPages side(guest, page);
+      while (given + side.count < most && side.lock_end(true, may)) {
       }
       page += std::max<std::uint64_t>(side.count, 1);
       if (side.count == 0 || GuestFrames::of(guest).hide(side.first, side.count, side.words()) != 0) continue;
@@ -468,8 +355,7 @@ void Sharer::tell_common(GuestMemory& guest) const noexcept {
     runs += word.frame() != next || next == 0 ? 1 : 0;
     next = word.frame() + 1;
     // The word may be on its way: then the frame has other references by now, or none.
-    const auto references = stores_.of(word.frame()).references(FrameStores::frame_of(word.frame()));
-    common += 1.0 / std::max(references, 1U);
+    common += 1.0 / std::max(stores_.references(word.frame()), 1U);
   }
   guest.counters.share.common.store(common, std::memory_order_relaxed);
   if (guest.frames) GuestFrames::of(guest).count_mappings(runs * MappingBudget::kOfARun);
@@ -478,31 +364,18 @@ void Sharer::tell_common(GuestMemory& guest) const noexcept {
 // Both pages are equal, as it seems. Those of neither side overlap.
 bool Sharer::merge(Member& member, std::uint64_t page, Member& other, std::uint64_t other_page,
                    bool break_huge) noexcept {
-  auto most = kMostShared;
+  auto most = LockedPages::kMost;
   if (&member == &other) most = std::min(most, page > other_page ? page - other_page : other_page - page);
-  Side a(member.guest, page, !break_huge), b(other.guest, other_page, !break_huge);
+  LockedPages a(member.guest, page, !break_huge), b(other.guest, other_page, !break_huge);
   {
     const Reading first(a.guest), second(b.guest);
-    while (a.count < most && a.lock_next(may_be_shared)) {
-      if (!b.lock_next(may_be_shared)) {
-        a.unlock_last();
-        break;
-      }
-      if (equal_racy(a.at(a.count - 1), b.at(b.count - 1))) continue;
-      a.unlock_last();
-      b.unlock_last();
-      break;
-    }
-    while (a.count > 0 && a.count < most && a.lock_before(may_be_shared)) {
-      if (!b.lock_before(may_be_shared)) {
-        a.unlock_first();
-        break;
-      }
-      if (equal_racy(a.at(0), b.at(0))) continue;
-      a.unlock_first();
-      b.unlock_first();
-      break;
-    }
+    for (const bool onwards : {true, false})
+      a.extend(onwards, most, may_be_shared, [&](std::uint64_t i) {
+        if (!b.lock_end(onwards, may_be_shared)) return false;
+        if (equal_racy(a.at(i), b.at(i))) return true;
+        b.unlock_end(onwards);
+        return false;
+      });
   }
   if (a.count == 0) {
     bump(member.guest.counters.share.changing);
@@ -569,39 +442,24 @@ Sharer::Joined Sharer::join(Member& member, std::uint64_t page, std::uint64_t fr
     store_.release({f, 1});
     return false;
   };
-  if (!hold(frame)) return Joined::never;
-  store_.release({frame, 1});  // it is held again below, with others
-  Side side(member.guest, page, !break_huge);
+  LockedPages side(member.guest, page, !break_huge);
   FrameRun run{frame, 0};
   auto failed = Joined::not_now;
   {
     const Reading reading(side.guest);
-    while (side.lock_next(may_be_shared)) {
-      const auto f = run.first + run.count;
-      if (hold(f)) {
-        if (equal_racy(side.at(side.count - 1), store_.bytes(f))) {
-          ++run.count;
-          continue;
+    for (const bool onwards : {true, false})
+      side.extend(onwards, LockedPages::kMost, may_be_shared, [&](std::uint64_t i) {
+        if (!onwards && run.first == 0) return false;
+        const auto f = onwards ? run.first + run.count : run.first - 1;
+        const bool held = hold(f), equal = held && equal_racy(side.at(i), store_.bytes(f));
+        if (equal) {
+          run = {std::min(run.first, f), run.count + 1};
+          return true;
         }
-        store_.release({f, 1});
+        if (held) store_.release({f, 1});
         if (run.count == 0) failed = Joined::never;
-      }
-      side.unlock_last();
-      break;
-    }
-    while (run.count > 0 && run.first > 0 && side.lock_before(may_be_shared)) {
-      const auto f = run.first - 1;
-      if (hold(f)) {
-        if (equal_racy(side.at(0), store_.bytes(f))) {
-          --run.first;
-          ++run.count;
-          continue;
-        }
-        store_.release({f, 1});
-      }
-      side.unlock_first();
-      break;
-    }
+        return false;
+      });
   }
   if (run.count == 0) return failed;
   const auto wanted = run.count;

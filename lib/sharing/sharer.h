@@ -37,9 +37,6 @@ struct SharerOptions {
 
 class Sharer {
  public:
-  // Most pages that one step isolates, so that whoever wants one of them does not wait long.
-  static constexpr std::uint64_t kMostShared = 256;
-
   // What it is given outlives it. Errors: ENOMEM, EINVAL (entries).
   static Result<std::unique_ptr<Sharer>> create(const ProcessSecret& secret, const FrameStores& stores,
                                                 FrameStore& store, const SharerOptions& options = {});
@@ -56,7 +53,6 @@ class Sharer {
   // GuestCounters::share.
   bool step(region::GuestMemory& guest, std::uint64_t most, bool break_huge = false);
 
-  bool has(const region::GuestMemory& guest) const noexcept { return find(guest) != nullptr; }
   // The next step of the guest begins at its first page.
   void restart(const region::GuestMemory& guest) noexcept;
   // Looks at no more than `most` pages for those that were written since they were shared, which are the guest's own,
@@ -72,7 +68,6 @@ class Sharer {
 
  private:
   struct Member;
-  struct Side;
   class Deadline;
   enum class Look { done, zeros };
 
