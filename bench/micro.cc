@@ -6,6 +6,7 @@
 #include <benchmark/benchmark.h>
 
 #include "base/histogram.h"
+#include "base/zero_page.h"
 #include "os/pagemap.h"
 #include "reclaim/checksum.h"
 #include "reclaim/slot_map.h"
@@ -37,7 +38,7 @@ void is_zero_page(benchmark::State& state) {
   for (std::uint64_t at = 0; at < mapping.memory().size(); at += kPageSize) mapping.memory()[at] = std::byte{0};
   std::uint64_t page = 0;
   for (auto _ : state) {
-    benchmark::DoNotOptimize(reclaim::is_zero_page(mapping.memory().data() + page * kPageSize));
+    benchmark::DoNotOptimize(base::is_zero_page(mapping.memory().data() + page * kPageSize));
     page = (page + 1) % kPages;
   }
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(kPageSize));

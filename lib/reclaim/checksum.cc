@@ -1,7 +1,5 @@
 #include "reclaim/checksum.h"
 
-#include <cstring>
-
 #if defined(__x86_64__)
 // Of the versions for the processor's vector units the widest that it has: 14 GB/s with AVX2, 4-8 without.
 #include <xxh_x86dispatch.h>
@@ -29,13 +27,6 @@ std::uint64_t page_checksum(std::uint64_t secret, std::uint64_t guest, std::uint
   constexpr int kGenerationBits = 16;
   const std::uint64_t seed = mix(mix(secret ^ mix(guest)) ^ (page << kGenerationBits | generation));
   return XXH3_64bits_withSeed(bytes, kPageSize, seed);
-}
-
-bool is_zero_page(const std::byte* bytes) noexcept {
-  // If the first word is zero and each byte equals the one a word before it, all are zero.
-  std::uint64_t first = 0;
-  std::memcpy(&first, bytes, sizeof first);
-  return first == 0 && std::memcmp(bytes, bytes + sizeof first, kPageSize - sizeof first) == 0;
 }
 
 }  // namespace vmm::reclaim

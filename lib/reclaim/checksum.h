@@ -12,7 +12,4 @@ namespace vmm::reclaim {
 std::uint64_t page_checksum(std::uint64_t secret, std::uint64_t guest, std::uint64_t page, std::uint16_t generation,
                             const std::byte* bytes) noexcept;
 
-// kPageSize bytes at `bytes`, aligned to 8. Ends at the first part that is not zero.
-bool is_zero_page(const std::byte* bytes) noexcept;
-
 }  // namespace vmm::reclaim

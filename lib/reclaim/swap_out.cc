@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/zero_page.h"
 #include "reclaim/checksum.h"
 #include "reclaim/swap_backend.h"
 
@@ -77,7 +78,7 @@ void SwapOut::flush() noexcept {
 
 PageEnd SwapOut::classify(const GuestMemory& guest, std::uint64_t page) const {
   const auto* bytes = guest.staged(page);
-  if (is_zero_page(bytes)) return PageEnd::dropped;
+  if (base::is_zero_page(bytes)) return PageEnd::dropped;
   const auto& store = SwapStore::of(guest);
   const auto word = guest.table.load(page);
   // Not written since it was read, by the kernel's tracking when it was taken, and by its bytes now.

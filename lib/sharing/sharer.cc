@@ -8,6 +8,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/zero_page.h"
 #include "os/affinity.h"
 #include "os/pagemap.h"
 #include "region/isolator.h"
@@ -36,11 +37,6 @@ bool may_be_shared(PageWord w) noexcept {
 }
 // Its frames are not taken out under a pin: what a device writes meanwhile nobody could hold off.
 bool may_be_hidden(PageWord w) noexcept { return w.state() == PageState::shared && !w.pinned(); }
-
-bool is_zero(const std::byte* page) noexcept {
-  const auto* const words = reinterpret_cast<const std::uint64_t*>(page);
-  return std::all_of(words, words + kPageWords, [](auto word) { return word == 0; });
-}
 
 bool is_broken(std::uint8_t bits) noexcept { return (bits & (os::kPresent | os::kFile)) == os::kPresent; }
 
@@ -192,7 +188,7 @@ Sharer::Look Sharer::look_at(Member& member, std::uint64_t page, std::uint8_t bi
   if (!read(member, page, bytes.data())) return Look::done;
   bump(counts.looked);
   const bool whole = (bits & os::kHuge) != 0 && !break_huge;
-  if (is_zero(bytes.data())) {
+  if (base::is_zero_page(bytes.data())) {
     bump(counts.huge, whole ? 1 : 0);
     return whole ? Look::done : Look::zeros;
   }
@@ -240,7 +236,7 @@ void Sharer::drop_zeros(Member& member, std::uint64_t first, std::uint64_t count
     page += std::max<std::uint64_t>(side.count, 1);
     side.isolate();
     std::uint64_t zeros = 0;
-    while (zeros < side.count && is_zero(side.staged(zeros))) ++zeros;
+    while (zeros < side.count && base::is_zero_page(side.staged(zeros))) ++zeros;
     side.give_back(zeros);
     if (zeros == 0 || os::drop_pages(side.staged(0), zeros * kPageSize) != 0) continue;
     region::drop(guest.counters.staging, zeros);

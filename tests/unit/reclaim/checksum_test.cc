@@ -8,11 +8,14 @@
 #include <gtest/gtest.h>
 
 #include "base/random.h"
+#include "base/zero_page.h"
 #include "support/seed.h"
 #include "vmm/units.h"
 
 namespace vmm::reclaim {
 namespace {
+
+using base::is_zero_page;
 
 using Page = std::array<std::byte, kPageSize>;
 
