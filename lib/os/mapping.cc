@@ -79,13 +79,27 @@ Result<Mapping> Mapping::shared_file(int fd, std::uint64_t bytes) {
   return mapping;
 }
 
-int Mapping::move_onto(void* target) noexcept {
+int Mapping::move_onto(void* target) noexcept { return move_front_onto(target, size_); }
+
+int Mapping::move_front_onto(void* target, std::uint64_t bytes) noexcept {
   void* p = call(Call::mremap, [&] {
-    return ::mremap(base_, mapped_, mapped_, MREMAP_MAYMOVE | MREMAP_FIXED, target);
+    return ::mremap(base_, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, target);
   });
   if (p == MAP_FAILED) return errno;
-  base_ = data_ = nullptr;
+  skip_front(bytes);
   return 0;
+}
+
+int Mapping::drop_front(std::uint64_t bytes) noexcept {
+  if (call(Call::munmap, [&] { return ::munmap(base_, bytes); }) != 0) return errno;
+  skip_front(bytes);
+  return 0;
+}
+
+void Mapping::skip_front(std::uint64_t bytes) noexcept {
+  mapped_ -= bytes;
+  size_ -= bytes;
+  base_ = data_ = mapped_ == 0 ? nullptr : base_ + bytes;
 }
 
 Result<Mapping> Mapping::guarded(std::uint64_t bytes) {
@@ -132,7 +146,14 @@ int make_accessible(void* start, std::uint64_t bytes) noexcept {
   return call(Call::mprotect, [&] { return ::mprotect(start, bytes, PROT_READ | PROT_WRITE); }) == 0 ? 0 : errno;
 }
 
-int populate_for_read(void* start, std::uint64_t bytes) noexcept { return advise(start, bytes, MADV_POPULATE_READ); }
+void touch_to_read(const void* start, std::uint64_t bytes) noexcept {
+  constexpr std::uintptr_t kAround = 16 * kPageSize;
+  const auto first = reinterpret_cast<std::uintptr_t>(start), end = first + bytes;
+  const auto touch = [](std::uintptr_t at) { static_cast<void>(*reinterpret_cast<const volatile std::byte*>(at)); };
+  // The kernel's pieces are aligned, but where the mapping begins within one, that goes on for as long from there.
+  touch(first);
+  for (auto at = first + kAround; at < end; at = at / kAround * kAround + kAround) touch(at);
+}
 
 int populate_for_write(void* start, std::uint64_t bytes) noexcept { return advise(start, bytes, MADV_POPULATE_WRITE); }
 

@@ -31,6 +31,19 @@ Result<MemoryFile> MemoryFile::create(const std::string& name, std::uint64_t byt
   return MemoryFile(std::move(file));
 }
 
+int MemoryFile::write(std::uint64_t offset, const std::byte* bytes, std::uint64_t count) const noexcept {
+  while (count > 0) {
+    const auto done = call(Call::pwrite, [&] { return ::pwrite(fd(), bytes, count, static_cast<off_t>(offset)); });
+    if (done < 0 && errno == EINTR) continue;
+    if (done <= 0) return done < 0 ? errno : EIO;
+    const auto written = static_cast<std::uint64_t>(done);
+    offset += written;
+    bytes += written;
+    count -= written;
+  }
+  return 0;
+}
+
 int MemoryFile::free(std::uint64_t offset, std::uint64_t bytes) const noexcept {
   const int result = call(Call::fallocate, [&] {
     return ::fallocate(fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),

@@ -23,7 +23,6 @@ std::uint8_t from_categories(std::uint64_t categories) noexcept {
   const auto bit = [&](std::uint64_t category, std::uint8_t flag) -> std::uint8_t {
     return (categories & category) != 0 ? flag : std::uint8_t{0};
   };
-  if ((categories & (PAGE_IS_PRESENT | PAGE_IS_SWAPPED)) == 0) return 0;
   return static_cast<std::uint8_t>(bit(PAGE_IS_PRESENT, kPresent) | bit(PAGE_IS_SWAPPED, kSwapped) |
                                    bit(PAGE_IS_WRITTEN, kWritten) | bit(PAGE_IS_FILE, kFile) |
                                    bit(PAGE_IS_PFNZERO, kZero) | bit(PAGE_IS_HUGE, kHuge));
@@ -62,21 +61,18 @@ int Pagemap::bits(const void* start, std::uint64_t pages, std::uint8_t* bits) co
   return scan_ ? scan_bits(start, pages, bits) : bits_from_pagemap(start, pages, bits);
 }
 
-int Pagemap::scan_bits(const void* start, std::uint64_t pages, std::uint8_t* bits) const noexcept {
+int Pagemap::scan(pm_scan_arg what, const void* start, std::uint64_t pages, std::uint8_t* bits) const noexcept {
   std::memset(bits, 0, pages);
   const auto first = reinterpret_cast<std::uintptr_t>(start);
   std::array<page_region, 64> regions;
-  pm_scan_arg a{};
-  a.size = sizeof a;
-  a.start = first;
-  a.end = first + pages * kPageSize;
-  a.vec = reinterpret_cast<std::uintptr_t>(regions.data());
-  a.vec_len = regions.size();
-  a.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED;
-  a.return_mask = kAll;
-  while (a.start < a.end) {
-    a.walk_end = 0;
-    const auto found = call(Call::pagemap_scan, [&] { return ::ioctl(fd_.get(), PAGEMAP_SCAN, &a); });
+  what.size = sizeof what;
+  what.start = first;
+  what.end = first + pages * kPageSize;
+  what.vec = reinterpret_cast<std::uintptr_t>(regions.data());
+  what.vec_len = regions.size();
+  while (what.start < what.end) {
+    what.walk_end = 0;
+    const auto found = call(Call::pagemap_scan, [&] { return ::ioctl(fd_.get(), PAGEMAP_SCAN, &what); });
     if (found < 0) {
       if (errno == EINTR) continue;
       return errno;
@@ -86,10 +82,31 @@ int Pagemap::scan_bits(const void* start, std::uint64_t pages, std::uint8_t* bit
       std::memset(bits + (region.start - first) / kPageSize, from_categories(region.categories),
                   (region.end - region.start) / kPageSize);
     }
-    if (a.walk_end <= a.start) break;
-    a.start = a.walk_end;
+    if (what.walk_end <= what.start) break;
+    what.start = what.walk_end;
   }
   return 0;
+}
+
+int Pagemap::scan_bits(const void* start, std::uint64_t pages, std::uint8_t* bits) const noexcept {
+  pm_scan_arg what{};
+  what.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED;
+  what.return_mask = kAll;
+  return scan(what, start, pages, bits);
+}
+
+int Pagemap::own_pages(const void* start, std::uint64_t pages, std::uint8_t* bits) const noexcept {
+  if (scan_) {
+    pm_scan_arg what{};
+    what.category_mask = what.category_inverted = PAGE_IS_FILE;
+    what.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED;
+    what.return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED;
+    return scan(what, start, pages, bits);
+  }
+  const int e = bits_from_pagemap(start, pages, bits);
+  for (std::uint64_t i = 0; e == 0 && i < pages; ++i)
+    bits[i] = (bits[i] & kFile) != 0 ? std::uint8_t{0} : static_cast<std::uint8_t>(bits[i] & (kPresent | kSwapped));
+  return e;
 }
 
 int Pagemap::bits_from_pagemap(const void* start, std::uint64_t pages, std::uint8_t* bits) const noexcept {
@@ -109,28 +126,22 @@ int Pagemap::bits_from_pagemap(const void* start, std::uint64_t pages, std::uint
   return 0;
 }
 
-int Pagemap::arm_written(const void* start, std::uint64_t pages) const noexcept {
+int Pagemap::written_pages(const void* start, std::uint64_t pages, std::uint8_t* bits) const noexcept {
   if (!scan_) return ENOTTY;
-  std::array<page_region, 64> regions;
-  pm_scan_arg a{};
-  a.size = sizeof a;
-  a.flags = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC;
-  a.start = reinterpret_cast<std::uintptr_t>(start);
-  a.end = a.start + pages * kPageSize;
-  a.vec = reinterpret_cast<std::uintptr_t>(regions.data());
-  a.vec_len = regions.size();
-  a.category_mask = PAGE_IS_WRITTEN | PAGE_IS_PRESENT;
-  a.return_mask = PAGE_IS_WRITTEN;
-  while (a.start < a.end) {
-    a.walk_end = 0;
-    if (call(Call::pagemap_scan, [&] { return ::ioctl(fd_.get(), PAGEMAP_SCAN, &a); }) < 0) {
-      if (errno == EINTR) continue;
-      return errno;
-    }
-    if (a.walk_end <= a.start) break;
-    a.start = a.walk_end;
-  }
-  return 0;
+  // With these masks alone the kernel looks at no more than the page table.
+  pm_scan_arg what{};
+  what.category_mask = what.return_mask = PAGE_IS_WRITTEN;
+  return scan(what, start, pages, bits);
+}
+
+int Pagemap::arm_written(const void* start, std::uint64_t pages, std::uint8_t* bits) const noexcept {
+  if (!scan_) return ENOTTY;
+  pm_scan_arg what{};
+  what.flags = PM_SCAN_WP_MATCHING;
+  what.category_mask = PAGE_IS_PRESENT | PAGE_IS_WRITTEN | PAGE_IS_HUGE | PAGE_IS_FILE | PAGE_IS_PFNZERO;
+  what.category_inverted = PAGE_IS_HUGE | PAGE_IS_FILE | PAGE_IS_PFNZERO;
+  what.return_mask = PAGE_IS_PRESENT | PAGE_IS_WRITTEN;
+  return scan(what, start, pages, bits);
 }
 
 }  // namespace vmm::os

@@ -8,6 +8,8 @@
 #include "os/file.h"
 #include "vmm/result.h"
 
+struct pm_scan_arg;
+
 namespace vmm::os {
 
 // Bits of a page. Zero: the page is not there.
@@ -35,15 +37,25 @@ class Pagemap {
   // As bits(), always from /proc/self/pagemap: tells a marker from a page.
   int bits_from_pagemap(const void* start, std::uint64_t pages, std::uint8_t* bits) const noexcept;
 
-  // Write-protects those pages of the range that are present and written, so that the next write shows; never
-  // arms a hole (a marker there would make UFFDIO_MOVE fail for ever). Needs a range registered for WP_ASYNC.
-  // Errors: ENOTTY without PAGEMAP_SCAN, EPERM where the range is not so registered.
-  int arm_written(const void* start, std::uint64_t pages) const noexcept;
+  // bits[i] = kPresent or kSwapped where a page is the mapping's own, else 0: in a private mapping of a file, where it has
+  // been written to. Otherwise as bits().
+  int own_pages(const void* start, std::uint64_t pages, std::uint8_t* bits) const noexcept;
+
+  // bits[i] = kWritten for pages that were written since they were last armed, and for those that never were or are not
+  // there, else 0. Otherwise as bits(), but a tenth of the time. ENOTTY without PAGEMAP_SCAN.
+  int written_pages(const void* start, std::uint64_t pages, std::uint8_t* bits) const noexcept;
+
+  // Write-protects pages that are present and written ("arms" them), so that the next write shows; they get kPresent |
+  // kWritten, all others 0. Never arms a hole (a marker there would make UFFDIO_MOVE fail for ever), a huge page (the next
+  // write would split it), a page of a file, or the zero page. Leaves out what is not registered for WP_ASYNC. On an
+  // error some may be armed. ENOTTY without PAGEMAP_SCAN.
+  int arm_written(const void* start, std::uint64_t pages, std::uint8_t* bits) const noexcept;
 
   bool has_scan() const noexcept { return scan_; }
 
  private:
   int scan_bits(const void* start, std::uint64_t pages, std::uint8_t* bits) const noexcept;
+  int scan(pm_scan_arg what, const void* start, std::uint64_t pages, std::uint8_t* bits) const noexcept;
 
   FileDescriptor fd_;
   bool scan_ = false;

@@ -121,6 +121,10 @@ std::optional<FrameRun> FrameStore::allocate(std::uint64_t wanted, std::optional
   return run;
 }
 
+int FrameStore::fill(FrameRun run, const std::byte* bytes) noexcept {
+  return file_.write(run.first * kPageSize, bytes, run.count * kPageSize);
+}
+
 void FrameStore::hold(FrameRun run) noexcept {
   for (std::uint64_t f = run.first; f < run.first + run.count; ++f)
     VMM_CHECK(count_of(f).fetch_add(1, std::memory_order_acq_rel) != 0);

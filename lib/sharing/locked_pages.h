@@ -1,87 +1,70 @@
-// Locked pages: neighbouring pages of one guest whose words are locked, [first, first + count): a run that grows at both
-// ends, is taken out of the guest, and shared or given back. What is left in it at its end is given back and unlocked.
+// Locked pages: neighbouring pages of one guest whose words are locked, [first(), first() + count()): a run that grows
+// at its end, is taken out of the guest, and shared or given back. What is left in it at its end is given back and
+// unlocked.
 // Thread-safety: one thread, the guest's worker, which only tries locks.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "region/guest_memory.h"
 
 namespace vmm::sharing {
 
-struct LockedPages {
+class LockedPages {
+ public:
   // So many at most, so that whoever wants one of them does not wait long.
   static constexpr std::uint64_t kMost = 256;
+  using Words = std::array<region::PageWord, kMost>;
 
-  // None is locked yet. `spare_huge`: pages of huge pages will not be.
-  LockedPages(region::GuestMemory& g, std::uint64_t page, bool spare_huge = false) noexcept;
-  ~LockedPages() { give_back(0); }
+  // None is locked yet. `words` is where theirs are kept, as many as may be locked; it outlives this.
+  LockedPages(region::GuestMemory& guest, std::uint64_t first, std::span<region::PageWord> words) noexcept
+      : guest_(&guest), words_(words), first_(first) {}
+  ~LockedPages() { settle_from(0); }
   LockedPages(const LockedPages&) = delete;
   LockedPages& operator=(const LockedPages&) = delete;
 
-  region::PageWord* words() noexcept { return all.data() + begin; }
-  std::byte* at(std::uint64_t i) const noexcept { return guest.at(first + i); }
-  std::byte* staged(std::uint64_t i) const noexcept { return guest.staged(first + i); }
+  region::GuestMemory& guest() const noexcept { return *guest_; }
+  std::uint64_t first() const noexcept { return first_; }
+  std::uint64_t count() const noexcept { return count_; }
+  std::uint64_t end() const noexcept { return first_ + count_; }  // page after the last
+  bool full() const noexcept { return count_ == words_.size(); }
+  // Of page first() + i: changed, and not yet unlocked.
+  region::PageWord* words() const noexcept { return words_.data(); }
+  std::byte* at(std::uint64_t i) const noexcept { return guest_->at(first_ + i); }
+  std::byte* staged(std::uint64_t i) const noexcept { return guest_->staged(first_ + i); }
 
-  // One page more, after the last (onwards) or before the first, if its word may be and is not locked.
+  // One page more, after the last, if its word may be and is not locked.
   template <class May>
-  bool lock_end(bool onwards, May&& may) noexcept {
-    if (count == kMost) return false;
-    if (onwards) {
-      if (first + count == guest.pages() || !lock(first + count, may, words()[count])) return false;
-    } else {
-      if (first == 0 || begin == 0 || !lock(first - 1, may, all[begin - 1])) return false;
-      --begin;
-      --first;
+  bool lock_next(May&& may) noexcept {
+    const auto page = end();
+    if (full() || page == guest_->pages()) return false;
+    if (const auto glimpse = guest_->table.load(page); glimpse.locked() || !may(glimpse)) return false;
+    const auto locked = guest_->table.try_lock(page);
+    if (!locked) return false;
+    if (may(*locked)) {
+      words_[count_++] = *locked;
+      return true;
     }
-    ++count;
-    return true;
-  }
-  // One page less, at that end.
-  void unlock_end(bool onwards) noexcept;
-  // Grows at one end to `most` pages while they match: matches(i) is asked of each, once it is locked. Nothing where
-  // there is no page to begin with backwards.
-  template <class May, class Matches>
-  void extend(bool onwards, std::uint64_t most, May&& may, Matches&& matches) noexcept {
-    if (!onwards && count == 0) return;
-    while (count < most && lock_end(onwards, may)) {
-      if (matches(onwards ? count - 1 : 0)) continue;
-      unlock_end(onwards);
-      return;
-    }
+    guest_->table.unlock(page, *locked);
+    guest_->table.released();
+    return false;
   }
 
   // Into staging; what comes after the first page that the kernel keeps is given back.
   void isolate() noexcept;
-  // Pages [from, count) are unlocked, in their places if they were taken out of them.
-  void give_back(std::uint64_t from) noexcept;
-
-  region::GuestMemory& guest;
-  std::uint64_t first, count = 0;
+  // The first so many, or those from `from` on, are let go of: unlocked, in their places if they were taken out.
+  void settle_front(std::uint64_t count) noexcept;
+  void settle_from(std::uint64_t from) noexcept;
 
  private:
-  template <class May>
-  bool lock(std::uint64_t page, May&& may, region::PageWord& word) noexcept {
-    if (const auto glimpse = guest.table.load(page); glimpse.locked() || !may(glimpse)) return false;
-    if (is_spared(page)) return false;
-    const auto locked = guest.table.try_lock(page);
-    if (!locked) return false;
-    if (may(*locked)) {
-      word = *locked;
-      return true;
-    }
-    guest.table.unlock(page, *locked);
-    guest.table.released();
-    return false;
-  }
-  bool is_spared(std::uint64_t page) const noexcept;
+  void settle(std::uint64_t from, std::uint64_t to) noexcept;
 
-  std::uint64_t seen_from = 0, seen = 0;  // pages of which it is known whether they are huge
-  std::array<std::uint8_t, 2 * kMost> bits;
-  std::size_t begin = kMost;  // of the words in use
-  std::array<region::PageWord, 2 * kMost> all;
+  region::GuestMemory* guest_;
+  std::span<region::PageWord> words_;
+  std::uint64_t first_, count_ = 0;
 };
 
 }  // namespace vmm::sharing

@@ -23,9 +23,9 @@ class MappingBudget {
     return limit - (kept < limit ? kept : limit);
   }
 
-  // A run of so many pages may be shared.
-  bool permits(std::uint64_t pages) const noexcept {
-    const auto used = this->used();
+  // A run of so many pages may be shared, beside others that cost `pending` mappings.
+  bool permits(std::uint64_t pages, std::uint64_t pending = 0) const noexcept {
+    const auto used = this->used() + pending;
     if (used + kOfARun > most_) return false;
     if (used >= most_ / 4 * 3) return pages >= 64;
     return pages >= 8 || used < most_ / 2;

@@ -1,7 +1,12 @@
 #include "sharing/page_key.h"
 
 #include <cstring>
+
+#if defined(__x86_64__)
+#include <xxh_x86dispatch.h>  // the version for the widest vector unit that the processor has
+#else
 #include <xxhash.h>
+#endif
 
 #include "os/random_bytes.h"
 #include "vmm/units.h"

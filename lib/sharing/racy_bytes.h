@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "base/zero_page.h"
 #include "vmm/units.h"
 
 namespace vmm::sharing {
@@ -31,6 +32,13 @@ __attribute__((no_sanitize("thread"))) inline bool equal_racy(const std::byte* a
   return true;
 }
 
+__attribute__((no_sanitize("thread"))) inline bool is_zero_racy(const std::byte* page) noexcept {
+  const auto* const words = reinterpret_cast<const std::uint64_t*>(page);
+  for (std::size_t i = 0; i < kPageWords; ++i)
+    if (__atomic_load_n(words + i, __ATOMIC_RELAXED) != 0) return false;
+  return true;
+}
+
 #else
 
 inline void copy_racy(std::byte* to, const std::byte* from, std::uint64_t pages) noexcept {
@@ -39,6 +47,7 @@ inline void copy_racy(std::byte* to, const std::byte* from, std::uint64_t pages)
 
 // Of one page.
 inline bool equal_racy(const std::byte* a, const std::byte* b) noexcept { return std::memcmp(a, b, kPageSize) == 0; }
+inline bool is_zero_racy(const std::byte* page) noexcept { return base::is_zero_page(page); }
 
 #endif
 

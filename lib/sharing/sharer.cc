@@ -2,104 +2,78 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <bitset>
-#include <chrono>
-#include <cstring>
 #include <utility>
 
 #include "base/zero_page.h"
 #include "os/affinity.h"
-#include "os/pagemap.h"
+#include "os/mapping.h"
 #include "region/isolator.h"
+#include "sharing/due_pages.h"
 #include "sharing/guest_frames.h"
 #include "sharing/locked_pages.h"
 #include "sharing/racy_bytes.h"
+#include "sharing/reading.h"
+#include "sharing/share_states.h"
 
 namespace vmm::sharing {
 
 using region::bump;
 using region::GuestMemory;
 using region::PageState;
-using region::PageWord;
 
 namespace {
 
 // Looked at with one look at the page map.
-constexpr std::uint64_t kChunk = region::kMostTaken;
+constexpr std::uint64_t kChunk = DuePages::kMost;
 // Buckets of the table that are looked at for frames that nobody has any more, for each chunk.
 constexpr std::uint64_t kSwept = 64;
-// Whoever waits for a page that was looked at is told after so many.
-constexpr std::uint64_t kFewPages = 64;
-
-bool may_be_shared(PageWord w) noexcept {
-  return w.state() == PageState::resident && !w.pinned() && !w.writing() && !w.watched();
-}
-// Its frames are not taken out under a pin: what a device writes meanwhile nobody could hold off.
-bool may_be_hidden(PageWord w) noexcept { return w.state() == PageState::shared && !w.pinned(); }
-
-bool is_broken(std::uint8_t bits) noexcept { return (bits & (os::kPresent | os::kFile)) == os::kPresent; }
-
-// This thread reads pages of the guest whose words it has locked: should the application have dropped one, they are
-// supplied without a look at the word.
-class Reading {
- public:
-  explicit Reading(GuestMemory& guest) noexcept : guest_(guest) {
-    guest.copier.store(os::current_tid(), std::memory_order_release);
-  }
-  ~Reading() { guest_.copier.store(0, std::memory_order_release); }
-  Reading(const Reading&) = delete;
-  Reading& operator=(const Reading&) = delete;
-
- private:
-  GuestMemory& guest_;
-};
+// The clock is asked after so many pages that are like no others.
+constexpr std::uint64_t kFewPages = 16;
+// Each so many passes look at what was not written, too: hints may have lost their places since.
+constexpr std::uint64_t kWholePass = 32;
 
 }  // namespace
 
-// When a step has taken long enough: others wait for the worker.
-class Sharer::Deadline {
- public:
-  explicit Deadline(base::Nanos most) noexcept : end_(now() + most) {}
-  bool passed() const noexcept { return now() > end_; }
-
- private:
-  static base::Nanos now() noexcept { return std::chrono::steady_clock::now().time_since_epoch(); }
-  base::Nanos end_;
-};
-
 struct Sharer::Member {
   Member(GuestMemory& g, std::string_view salt_text, std::uint32_t number, const ProcessSecret& secret)
-      : guest(g), salt(salt_text), salt_number(number), keys(secret, salt_text) {}
+      : guest(g), salt(salt_text), salt_number(number), keys(secret, salt_text), due(g) {}
 
   GuestMemory& guest;
   const std::string salt;
   const std::uint32_t salt_number;
   const PageKeys keys;
-  std::uint64_t base = 0;  // number of its first page over all guests
+  DuePages due;
+  std::uint64_t base = 0;         // number of its first page over all guests
   std::uint64_t next = 0;         // page
   std::uint64_t next_broken = 0;  // page: of find_broken()
+  std::uint64_t passes = 0;       // begun
+  bool begun = false;             // a pass
+  bool refused = false;           // some equal pages were not shared for lack of mappings
+  bool unnoted = false;           // hints that lead to its frames may be gone
+  bool notes = false;             // in this pass its frames are noted themselves
 };
 
 Result<std::unique_ptr<Sharer>> Sharer::create(const ProcessSecret& secret, const FrameStores& stores,
                                                FrameStore& store, const SharerOptions& options) {
-  auto table = ShareTable::create(options.table_entries);
-  if (!table) return tl::unexpected(table.error());
-  auto salts = os::Mapping::anonymous(store.capacity() * sizeof(std::uint32_t));
-  if (!salts) return tl::unexpected(salts.error());
-  return std::unique_ptr<Sharer>(
-      new Sharer(secret, stores, store, options, std::move(*table), std::move(*salts)));
+  auto made = ShareTable::create(options.table_entries);
+  if (!made) return tl::unexpected(made.error());
+  auto table = std::make_unique<ShareTable>(std::move(*made));
+  auto notes = FrameNotes::create(store, *table, options.key_mask);
+  if (!notes) return tl::unexpected(notes.error());
+  return std::unique_ptr<Sharer>(new Sharer(secret, stores, store, options, std::move(table), std::move(*notes)));
 }
 
 Sharer::Sharer(const ProcessSecret& secret, const FrameStores& stores, FrameStore& store, const SharerOptions& options,
-               ShareTable table, os::Mapping salts) noexcept
+               std::unique_ptr<ShareTable> table, FrameNotes notes) noexcept
     : secret_(secret),
-      stores_(stores),
-      store_(store),
       key_mask_(options.key_mask),
       most_time_(options.most_time),
+      stores_(stores),
+      store_(store),
       table_(std::move(table)),
-      salts_(std::move(salts)) {}
+      notes_(std::move(notes)),
+      taken_back_(stores, store, notes_),
+      batch_(stores, store, notes_) {}
 
 Sharer::~Sharer() = default;
 
@@ -115,8 +89,12 @@ void Sharer::add(GuestMemory& guest, std::string_view salt) {
   members_.insert(place, std::move(member));
 }
 
+// Hints that lead to its pages lead nowhere then, also where others show the same frames.
 void Sharer::remove(const GuestMemory& guest) noexcept {
-  std::erase_if(members_, [&](const auto& m) { return &m->guest == &guest; });
+  const auto* const gone = find(guest);
+  if (gone == nullptr) return;
+  for (auto& m : members_) m->unnoted = m->unnoted || m->salt_number == gone->salt_number;
+  std::erase_if(members_, [&](const auto& m) { return m.get() == gone; });
 }
 
 Sharer::Member* Sharer::find(const GuestMemory& guest) const noexcept {
@@ -133,13 +111,18 @@ Sharer::Member* Sharer::owner_of(std::uint64_t number) const noexcept {
 }
 
 void Sharer::restart(const GuestMemory& guest) noexcept {
-  if (auto* const member = find(guest)) member->next = 0;
+  auto* const member = find(guest);
+  if (member == nullptr) return;
+  member->next = 0;
+  member->begun = false;
 }
 
 bool Sharer::step(GuestMemory& guest, std::uint64_t most, bool break_huge) {
   auto* const member = find(guest);
   if (member == nullptr || !guest.adopted()) return true;
   const Deadline deadline(most_time_);
+  tid_ = os::current_tid();
+  if (!member->begun) begin_pass(*member);
   do {
     const auto count = std::min({kChunk, most, guest.pages() - member->next});
     const auto looked = look_at_chunk(*member, member->next, count, break_huge, deadline);
@@ -148,189 +131,223 @@ bool Sharer::step(GuestMemory& guest, std::uint64_t most, bool break_huge) {
   } while (most > 0 && member->next < guest.pages() && !deadline.passed());
   if (member->next < guest.pages()) return false;
   member->next = 0;
+  member->begun = false;
   return true;
+}
+
+void Sharer::begin_pass(Member& member) noexcept {
+  member.begun = true;
+  const bool whole = ++member.passes % kWholePass == 0;
+  if (whole || (member.refused && GuestFrames::of(member.guest).mappings().permits(1))) {
+    member.due.forget();
+    member.refused = false;
+  }
+  member.notes = whole || member.unnoted;
+  member.unnoted = false;
 }
 
 // Returns how many of the pages it has come to: all, or as many as time permits.
 std::uint64_t Sharer::look_at_chunk(Member& member, std::uint64_t first, std::uint64_t count, bool break_huge,
                                     const Deadline& deadline) noexcept {
   auto& guest = member.guest;
+  const auto end = first + count;
   // Else what once was shared would fill the table, and nothing more could be noted.
-  table_.sweep(sweep_hand_, kSwept, [&](std::uint64_t frame) { return store_.references(frame) == 0; });
-  std::array<std::uint8_t, kChunk> bits;
-  const auto look = [&] { return guest.pagemap().bits(guest.at(first), count, bits.data()) == 0; };
-  if (!look()) return count;
-  // Then they are pages like others.
-  if (take_back(guest, first, bits.data(), count, deadline) > 0 && !look()) return count;
-  std::bitset<kChunk> zeros;
-  std::uint64_t looked = 0;
-  do {
-    zeros[looked] = look_at(member, first + looked, bits[looked], break_huge) == Look::zeros;
-    if (++looked % kFewPages == 0) guest.table.released();
-  } while (looked < count && !deadline.passed());
-  guest.table.released();
-  for (std::uint64_t i = 0; i < looked; ++i) {
-    auto end = i;
-    while (end < looked && zeros[end]) ++end;
-    if (end > i) drop_zeros(member, first + i, end - i);
-    i = end;
+  if (table_->counts().shared != 0)
+    table_->sweep(sweep_hand_, kSwept, [&](std::uint64_t frame) { return store_.references(frame) == 0; });
+  if (guest.counters.shared != 0) {
+    // Then they are pages like others.
+    static_cast<void>(taken_back_.take(guest, member.keys, first, count, deadline));
+    if (member.notes) note_frames(member, first, count);
   }
-  return looked;
+  if (guest.counters.pinned != 0)
+    for (auto page = first; page < end; ++page)
+      if (guest.table.load(page).pinned()) bump(guest.counters.share.pinned);
+  member.due.find(first, count);
+  std::uint64_t alone = 0;
+  for (auto page = first; page < end;) {
+    if (!member.due.due(page)) {
+      ++page;
+      continue;
+    }
+    const auto looked = look_from(member, page, end, break_huge);
+    page += looked;
+    if ((looked > 1 || ++alone % kFewPages == 0) && deadline.passed()) return page - first;
+  }
+  return count;
 }
 
-Sharer::Look Sharer::look_at(Member& member, std::uint64_t page, std::uint8_t bits, bool break_huge) noexcept {
-  auto& counts = member.guest.counters.share;
-  const auto word = member.guest.table.load(page);
-  if (word.pinned()) bump(counts.pinned);
-  if (!may_be_shared(word) || word.locked()) return Look::done;
-  if ((bits & os::kPresent) == 0 || (bits & (os::kFile | os::kZero)) != 0) return Look::done;
-  alignas(64) std::array<std::byte, kPageSize> bytes;
-  if (!read(member, page, bytes.data())) return Look::done;
-  bump(counts.looked);
-  const bool whole = (bits & os::kHuge) != 0 && !break_huge;
-  if (base::is_zero_page(bytes.data())) {
-    bump(counts.huge, whole ? 1 : 0);
-    return whole ? Look::done : Look::zeros;
+// Looks at the page, which is due, and takes those after it along for as long as they have equals, too, or are of zeros
+// as well. Returns how many it has come to.
+std::uint64_t Sharer::look_from(Member& member, std::uint64_t page, std::uint64_t end, bool break_huge) noexcept {
+  if (member.due.huge(page) && !break_huge) {
+    look_at_huge(member, page);
+    return 1;
   }
-  const auto key = member.keys.key_of(bytes.data()) & key_mask_;
+  const auto begin = [&](std::uint64_t first) {
+    batch_.begin(member.guest, first, member.salt_number, break_huge, tid_);
+    return batch_.lock_next();
+  };
+  if (!begin(page)) return 1;
+  if (is_zero_racy(batch_.next())) {
+    batch_.clear();
+    return drop_zeros(member, page, end, break_huge);
+  }
+  const auto equal = look_up(member, page, batch_.next());
+  if (!equal) {
+    batch_.clear();
+    return 1;
+  }
+  auto next = page;  // the page after the last that is in the batch
+  const auto before = batch_.equal_before(*equal, LockedPages::kMost / 2);
+  if (before > 0 && begin(page - before) &&
+      batch_.add({equal->guest, equal->first - before}) == ShareBatch::Added::yes) {
+    next = page - before + 1;
+  } else if (before > 0 && !begin(page)) {
+    return 1;
+  } else if (!add(member, next++, *equal)) {
+    batch_.clear();
+    return 1;
+  }
+  while (next < end && batch_.lock_next()) {
+    if (batch_.follow()) {
+      ++next;
+      continue;
+    }
+    batch_.unlock_next();
+    if (!end_piece(member, next) || next < page || !member.due.due(next) || !batch_.lock_next()) break;
+    if (is_zero_racy(batch_.next())) {
+      batch_.unlock_next();
+      break;
+    }
+    const auto another = look_up(member, next, batch_.next());
+    if (!another) batch_.unlock_next();
+    if (!another || !add(member, next, *another)) {
+      ++next;
+      break;
+    }
+    ++next;
+  }
+  static_cast<void>(end_piece(member, next));
+  batch_.share();
+  return next > page ? next - page : 1;
+}
+
+// False: it was let go of, since they are not equal after all, or nobody could tell.
+bool Sharer::add(Member& member, std::uint64_t page, ShareBatch::Equal equal) noexcept {
+  const auto added = batch_.add(equal);
+  if (added == ShareBatch::Added::yes) return true;
+  batch_.unlock_next();
+  bump(member.guest.counters.share.changing);
   const auto number = member.base + page;
-  auto entry = table_.offer(key, number);
-  if (entry && whole) bump(counts.huge);
-  if (!entry || whole) return Look::done;
-  if (entry->shared) {
-    if (join(member, page, entry->number, break_huge) != Joined::never) return Look::done;
+  bool noted = false;
+  if (entry_->shared) {
     // Nobody has that frame any more, or it holds something else: of another salt perhaps, whose key is equal by
     // chance.
-    table_.erase(key, *entry);
-    entry = table_.offer(key, number);
-    if (!entry || entry->shared) return Look::done;
+    table_->erase(key_, *entry_);
+    noted = !table_->offer(key_, number);
+  } else {
+    noted = table_->replace(key_, *entry_, {false, number}) && added == ShareBatch::Added::never;
   }
-  auto* const other = owner_of(entry->number);
-  if (other != nullptr && other->salt_number == member.salt_number && entry->number != number &&
-      merge(member, page, *other, entry->number - other->base, break_huge))
-    return Look::done;
-  table_.replace(key, *entry, {false, number});
-  return Look::done;
+  if (noted) member.due.done(page);
+  return false;
 }
 
-// A copy of the page as it was while its word was locked, which keeps it where it is, and nobody from writing.
-bool Sharer::read(Member& member, std::uint64_t page, std::byte* copy) noexcept {
-  auto& table = member.guest.table;
-  const auto word = table.try_lock(page);
-  if (!word) return false;
-  const bool may = may_be_shared(*word);
-  if (may) {
-    const Reading reading(member.guest);
-    copy_racy(copy, member.guest.at(page), 1);
-  }
-  table.unlock(page, *word);
-  return may;
+// False: mappings are not spent on so few pages as those before `next`, which are looked at again when they may be.
+bool Sharer::end_piece(Member& member, std::uint64_t next) noexcept {
+  const auto let_go = batch_.end_piece();
+  for (auto page = next - let_go; page < next; ++page)
+    if (page >= member.due.first()) member.due.done(page);
+  member.refused = member.refused || let_go > 0;
+  return let_go == 0;
 }
 
-void Sharer::drop_zeros(Member& member, std::uint64_t first, std::uint64_t count) noexcept {
-  auto& guest = member.guest;
-  for (auto page = first; page < first + count;) {
-    LockedPages side(guest, page);
-    while (page + side.count < first + count && side.lock_end(true, may_be_shared)) {
+// What the page, which is locked, is equal to as it seems. Nothing: then it is noted, and done.
+std::optional<ShareBatch::Equal> Sharer::look_up(Member& member, std::uint64_t page, const std::byte* bytes) noexcept {
+  bump(member.guest.counters.share.looked);
+  const auto number = member.base + page;
+  key_ = member.keys.key_of(bytes) & key_mask_;
+  entry_ = table_->offer(key_, number);
+  if (entry_ && entry_->shared) return ShareBatch::Equal{nullptr, entry_->number};
+  if (entry_) {
+    auto* const other = owner_of(entry_->number);
+    if (other != nullptr && other->salt_number == member.salt_number && entry_->number != number) {
+      const auto first = entry_->number - other->base;
+      const auto word = other->guest.table.load(first);
+      if (word.state() != PageState::shared) return ShareBatch::Equal{&other->guest, first};
+      if (!word.broken() && &stores_.of(word.frame()) == &store_)
+        return ShareBatch::Equal{nullptr, FrameStores::frame_of(word.frame())};
     }
-    page += std::max<std::uint64_t>(side.count, 1);
-    side.isolate();
-    std::uint64_t zeros = 0;
-    while (zeros < side.count && base::is_zero_page(side.staged(zeros))) ++zeros;
-    side.give_back(zeros);
-    if (zeros == 0 || os::drop_pages(side.staged(0), zeros * kPageSize) != 0) continue;
+    table_->replace(key_, *entry_, {false, number});
+  }
+  member.due.done(page);
+  return std::nullopt;
+}
+
+// Its key is noted only.
+void Sharer::look_at_huge(Member& member, std::uint64_t page) noexcept {
+  auto& counts = member.guest.counters.share;
+  LockedPages::Words words;
+  LockedPages one(member.guest, page, words);
+  if (!one.lock_next(may_be_shared)) return;
+  const Reading reading(member.guest, tid_);
+  bump(counts.looked);
+  if (is_zero_racy(one.at(0)) || table_->offer(member.keys.key_of(one.at(0)) & key_mask_, member.base + page))
+    bump(counts.huge);
+}
+
+std::uint64_t Sharer::drop_zeros(Member& member, std::uint64_t page, std::uint64_t end, bool break_huge) noexcept {
+  auto& guest = member.guest;
+  LockedPages::Words words;
+  LockedPages run(guest, page, words);
+  {
+    const Reading reading(guest, tid_);
+    const auto may_be_next = [&](std::uint64_t p) {
+      return p < end && member.due.due(p) && (break_huge || !member.due.huge(p));
+    };
+    while (may_be_next(run.end()) && run.lock_next(may_be_shared)) {
+      if (is_zero_racy(run.at(run.count() - 1))) continue;
+      run.settle_from(run.count() - 1);
+      break;
+    }
+  }
+  const auto looked = run.count();
+  bump(guest.counters.share.looked, looked);
+  run.isolate();
+  std::uint64_t zeros = 0;
+  while (zeros < run.count() && base::is_zero_page(run.staged(zeros))) ++zeros;
+  run.settle_from(zeros);
+  if (zeros > 0 && os::drop_pages(run.staged(0), zeros * kPageSize) == 0) {
     region::drop(guest.counters.staging, zeros);
     guest.uncharge(zeros);
-    bump(member.guest.counters.share.zero, zeros);
-    for (std::uint64_t i = 0; i < zeros; ++i) side.words()[i] = side.words()[i].with_state(PageState::empty);
+    bump(guest.counters.share.zero, zeros);
+    for (std::uint64_t i = 0; i < zeros; ++i) run.words()[i] = run.words()[i].with_state(PageState::empty);
   }
+  return std::max<std::uint64_t>(looked, 1);
 }
 
-// Pages that show a frame no more are the guest's own from now on, and charged. They become pages like others, and so
-// do those whose frames nobody else has, which as frames could not be swapped, and, while there is memory for that,
-// those of another home that the guest had; as many as time permits. Returns how many.
-std::uint64_t Sharer::take_back(GuestMemory& guest, std::uint64_t first, const std::uint8_t* bits,
-                                std::uint64_t count, const Deadline& deadline) noexcept {
-  mark_broken(guest, first, bits, count);
-  const bool roomy = guest.credit().free() > guest.credit().marks().low.load(std::memory_order_relaxed) + count;
-  const auto is_one = [&](std::uint64_t i) {
-    const auto word = guest.table.load(first + i);
-    if (!may_be_hidden(word)) return false;
-    const auto& store = stores_.of(word.frame());
-    return word.broken() || stores_.references(word.frame()) == 1 ||
-           (&store != &store_ && roomy);
-  };
-  // A page taken out of the midst of a run costs two mappings more; all of the run, none.
-  bool all = false;
-  if (!GuestFrames::of(guest).mappings().permits(1))
-    for (std::uint64_t i = 0; i < count && !all; ++i) all = is_one(i);
-  const auto is_due = [&](std::uint64_t i) {
-    return all ? may_be_hidden(guest.table.load(first + i)) : is_one(i);
-  };
-  std::uint64_t taken = 0;
-  for (std::uint64_t i = 0; i < count; ++i) {
-    if (!is_due(i)) continue;
-    if (deadline.passed()) break;
-    LockedPages side(guest, first + i);
-    while (i + side.count < count && is_due(i + side.count) && side.lock_end(true, may_be_hidden)) {
-    }
-    if (side.count == 0) continue;
-    i += side.count - 1;
-    const int error = GuestFrames::of(guest).hide(side.first, side.count, side.words());
-    if (error != 0) bump(guest.counters.share.refused, side.count);
-    taken += error == 0 ? side.count : 0;
-  }
-  return taken;
-}
-
-void Sharer::mark_broken(GuestMemory& guest, std::uint64_t first, const std::uint8_t* bits,
-                         std::uint64_t count) noexcept {
-  const auto is_new = [](PageWord word) { return may_be_hidden(word) && !word.broken(); };
-  for (std::uint64_t i = 0; i < count; ++i) {
-    if (!is_broken(bits[i])) continue;
-    LockedPages side(guest, first + i);
-    while (i + side.count < count && is_broken(bits[i + side.count]) && side.lock_end(true, is_new)) {
-    }
-    if (side.count == 0) continue;
-    i += side.count - 1;
-    GuestFrames::of(guest).mark_broken(side.count, side.words());
-    bump(guest.counters.share.broken, side.count);
+// Those of the pages, which others may show, too, but that no hint leads to.
+void Sharer::note_frames(Member& member, std::uint64_t first, std::uint64_t count) noexcept {
+  for (auto page = first; page < first + count; ++page) {
+    const auto word = member.guest.table.load(page);
+    if (word.state() == PageState::shared && !word.broken() && &stores_.of(word.frame()) == &store_)
+      notes_.note(FrameStores::frame_of(word.frame()), member.keys);
   }
 }
 
 std::uint64_t Sharer::give_up(GuestMemory& guest, std::uint64_t most) noexcept {
-  std::uint64_t given = 0;
   if (guest.counters.shared == 0 || find(guest) == nullptr) return 0;
-  // Those that are the guest's own first: they bring memory.
-  for (const bool broken : {true, false}) {
-    const auto may = [&](PageWord word) { return may_be_hidden(word) && (word.broken() || !broken); };
-    for (std::uint64_t page = 0; page < guest.pages() && given < most;) {
-      LockedPages side(guest, page);
-      while (given + side.count < most && side.lock_end(true, may)) {
-      }
-      page += std::max<std::uint64_t>(side.count, 1);
-      if (side.count == 0 || GuestFrames::of(guest).hide(side.first, side.count, side.words()) != 0) continue;
-      given += side.count;
-    }
-  }
-  return given;
+  return TakenBack::give_up(guest, most);
 }
 
 bool Sharer::find_broken(GuestMemory& guest, std::uint64_t most) noexcept {
   auto* const member = find(guest);
   if (member == nullptr || !guest.adopted() || guest.counters.shared == 0) return true;
   const Deadline deadline(most_time_);
-  std::array<std::uint8_t, region::kMostTaken> bits;
   for (auto& page = member->next_broken; most > 0 && page < guest.pages();) {
-    auto end = page;
-    const auto last = std::min({guest.pages(), page + most, page + bits.size()});
-    const auto is_shared = [&] { return guest.table.load(end).state() == PageState::shared; };
-    while (end < last && is_shared()) ++end;
-    if (end > page && guest.pagemap().bits(guest.at(page), end - page, bits.data()) == 0)
-      static_cast<void>(take_back(guest, page, bits.data(), end - page, deadline));
-    while (end < last && !is_shared()) ++end;
-    most -= end - page;
-    page = end;
+    const auto count = std::min({region::kMostTaken, guest.pages() - page, most});
+    static_cast<void>(taken_back_.take(guest, member->keys, page, count, deadline));
+    page += count;
+    most -= count;
   }
   if (member->next_broken < guest.pages()) return false;
   member->next_broken = 0;
@@ -355,145 +372,6 @@ void Sharer::tell_common(GuestMemory& guest) const noexcept {
   }
   guest.counters.share.common.store(common, std::memory_order_relaxed);
   if (guest.frames) GuestFrames::of(guest).count_mappings(runs * MappingBudget::kOfARun);
-}
-
-// Both pages are equal, as it seems. Those of neither side overlap.
-bool Sharer::merge(Member& member, std::uint64_t page, Member& other, std::uint64_t other_page,
-                   bool break_huge) noexcept {
-  auto most = LockedPages::kMost;
-  if (&member == &other) most = std::min(most, page > other_page ? page - other_page : other_page - page);
-  LockedPages a(member.guest, page, !break_huge), b(other.guest, other_page, !break_huge);
-  {
-    const Reading first(a.guest), second(b.guest);
-    for (const bool onwards : {true, false})
-      a.extend(onwards, most, may_be_shared, [&](std::uint64_t i) {
-        if (!b.lock_end(onwards, may_be_shared)) return false;
-        if (equal_racy(a.at(i), b.at(i))) return true;
-        b.unlock_end(onwards);
-        return false;
-      });
-  }
-  if (a.count == 0) {
-    bump(member.guest.counters.share.changing);
-    return false;
-  }
-  const auto wanted = a.count;
-  if (!GuestFrames::of(a.guest).mappings().permits(wanted)) {
-    bump(member.guest.counters.share.refused, wanted);
-    return false;
-  }
-  a.isolate();
-  b.give_back(a.count);
-  b.isolate();
-  a.give_back(b.count);
-  bump(member.guest.counters.share.refused, wanted - a.count);
-  std::uint64_t equal = 0;
-  while (equal < a.count && equal_racy(a.staged(equal), b.staged(equal))) ++equal;
-  bump(member.guest.counters.share.changing, a.count - equal);
-  a.give_back(equal);
-  b.give_back(equal);
-  if (equal == 0) return false;
-  // In line with what comes before it: one mapping can show both then.
-  std::optional<std::uint64_t> next;
-  if (a.first > 0)
-    if (const auto before = a.guest.table.load(a.first - 1);
-        before.state() == PageState::shared && &stores_.of(before.frame()) == &store_)
-      next = FrameStores::frame_of(before.frame()) + 1;
-  const auto run = store_.allocate(equal, next);
-  if (!run) {
-    bump(member.guest.counters.share.refused, equal);
-    return false;
-  }
-  a.give_back(run->count);
-  b.give_back(run->count);
-  // All at once: touched one by one each would cost a fault, and where there is no memory for one, a SIGBUS.
-  if (os::populate_for_write(store_.bytes(run->first), run->count * kPageSize) != 0) {
-    bump(member.guest.counters.share.refused, run->count);
-    store_.release(*run);
-    return false;
-  }
-  copy_racy(store_.bytes(run->first), a.staged(0), run->count);
-  for (std::uint64_t i = 0; i < run->count; ++i) salt_of(run->first + i) = member.salt_number;
-  store_.hold(*run);
-  bool shown = false;
-  for (auto* side : {&a, &b}) {
-    auto& counts = side->guest.counters.share;
-    if (GuestFrames::of(side->guest).show(side->first, store_, *run, side->words()) == 0) {
-      bump(counts.shared, run->count);
-      shown = true;
-    } else {
-      bump(counts.refused, run->count);
-      store_.release(*run);
-    }
-  }
-  if (shown) note_frames(member, *run);
-  return shown;
-}
-
-// The page is equal to the frame, as it seems.
-Sharer::Joined Sharer::join(Member& member, std::uint64_t page, std::uint64_t frame, bool break_huge) noexcept {
-  const auto hold = [&](std::uint64_t f) {
-    if (f >= store_.capacity() || !store_.try_hold(f)) return false;
-    if (salt_of(f) == member.salt_number) return true;
-    store_.release({f, 1});
-    return false;
-  };
-  LockedPages side(member.guest, page, !break_huge);
-  FrameRun run{frame, 0};
-  auto failed = Joined::not_now;
-  {
-    const Reading reading(side.guest);
-    for (const bool onwards : {true, false})
-      side.extend(onwards, LockedPages::kMost, may_be_shared, [&](std::uint64_t i) {
-        if (!onwards && run.first == 0) return false;
-        const auto f = onwards ? run.first + run.count : run.first - 1;
-        const bool held = hold(f), equal = held && equal_racy(side.at(i), store_.bytes(f));
-        if (equal) {
-          run = {std::min(run.first, f), run.count + 1};
-          return true;
-        }
-        if (held) store_.release({f, 1});
-        if (run.count == 0) failed = Joined::never;
-        return false;
-      });
-  }
-  if (run.count == 0) return failed;
-  const auto wanted = run.count;
-  const auto keep = [&](std::uint64_t count) {
-    store_.release({run.first + count, run.count - count});
-    run.count = count;
-    side.give_back(count);
-  };
-  if (!GuestFrames::of(side.guest).mappings().permits(wanted)) {
-    bump(member.guest.counters.share.refused, wanted);
-    keep(0);
-    return Joined::not_now;
-  }
-  side.isolate();
-  keep(side.count);
-  bump(member.guest.counters.share.refused, wanted - run.count);
-  std::uint64_t equal = 0;
-  while (equal < run.count && equal_racy(side.staged(equal), store_.bytes(run.first + equal))) ++equal;
-  bump(member.guest.counters.share.changing, run.count - equal);
-  keep(equal);
-  if (run.count == 0) return Joined::not_now;
-  if (GuestFrames::of(side.guest).show(side.first, store_, run, side.words()) != 0) {
-    bump(member.guest.counters.share.refused, run.count);
-    keep(0);
-    return Joined::not_now;
-  }
-  bump(member.guest.counters.share.shared, run.count);
-  return Joined::yes;
-}
-
-// Who has such a page next finds them.
-void Sharer::note_frames(Member& member, FrameRun run) noexcept {
-  for (auto f = run.first; f < run.first + run.count; ++f) {
-    const auto key = member.keys.key_of(store_.bytes(f)) & key_mask_;
-    const auto known = table_.find(key);
-    if (!known) table_.add_shared(key, f);
-    else if (!known->shared) table_.replace(key, *known, {true, f});
-  }
 }
 
 }  // namespace vmm::sharing

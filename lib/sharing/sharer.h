@@ -1,10 +1,10 @@
 // Sharer: finds equal pages of the guests of one node, and has them show one copy.
 //
-// It looks at a guest's pages in order, some at a time. Each is hashed, and the key offered to the table. Where that
-// knows such a page already, of the same guest or of another of the same salt, both are isolated, so that nobody can
-// write to them, and compared byte by byte; what follows them, and what goes before, is taken along for as long as it
-// is equal, too. One mapping then shows the whole run. Pages of zeros are dropped. Pages that were written since they
-// were shared are the guest's own again, and those nobody shows any more are given back by their store.
+// It looks at a guest's pages in order, some at a time, at those that were written since it did so last. Each is hashed,
+// and the key offered to the table. Where that knows such a page already, of the same guest or of another of the same
+// salt, or a frame, those after it, and those before, are taken along for as long as they have equals, too: a ShareBatch,
+// which compares them byte by byte and has them show frames. Pages of zeros are dropped. Pages that were written since
+// they were shared are the guest's own again, and those nobody shows any more are given back by their store.
 //
 // A page that is pinned, being written to the swap file, watched by the sampler or locked just now is left for another
 // pass. Of huge pages only keys are noted, until they may be broken.
@@ -13,16 +13,20 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/clock.h"
-#include "os/mapping.h"
 #include "region/guest_memory.h"
+#include "sharing/deadline.h"
+#include "sharing/frame_notes.h"
 #include "sharing/frame_stores.h"
 #include "sharing/page_key.h"
+#include "sharing/share_batch.h"
 #include "sharing/share_table.h"
+#include "sharing/taken_back.h"
 #include "vmm/result.h"
 
 namespace vmm::sharing {
@@ -64,44 +68,42 @@ class Sharer {
   // Tells what the guest's part of its frames is: ShareCounters::common.
   void tell_common(region::GuestMemory& guest) const noexcept;
 
-  const ShareTable& table() const noexcept { return table_; }
+  const ShareTable& table() const noexcept { return *table_; }
 
  private:
   struct Member;
-  class Deadline;
-  enum class Look { done, zeros };
 
   Sharer(const ProcessSecret& secret, const FrameStores& stores, FrameStore& store, const SharerOptions& options,
-         ShareTable table, os::Mapping salts) noexcept;
+         std::unique_ptr<ShareTable> table, FrameNotes notes) noexcept;
   Member* find(const region::GuestMemory& guest) const noexcept;
   Member* owner_of(std::uint64_t number) const noexcept;
-  Look look_at(Member& member, std::uint64_t page, std::uint8_t bits, bool break_huge) noexcept;
-  bool read(Member& member, std::uint64_t page, std::byte* copy) noexcept;
-  void drop_zeros(Member& member, std::uint64_t first, std::uint64_t count) noexcept;
-  void mark_broken(region::GuestMemory& guest, std::uint64_t first, const std::uint8_t* bits,
-                   std::uint64_t count) noexcept;
-  std::uint64_t take_back(region::GuestMemory& guest, std::uint64_t first, const std::uint8_t* bits,
-                          std::uint64_t count, const Deadline& deadline) noexcept;
+  void begin_pass(Member& member) noexcept;
   std::uint64_t look_at_chunk(Member& member, std::uint64_t first, std::uint64_t count, bool break_huge,
                               const Deadline& deadline) noexcept;
-  bool merge(Member& member, std::uint64_t page, Member& other, std::uint64_t other_page, bool break_huge) noexcept;
-  enum class Joined { yes, not_now, never };
-  Joined join(Member& member, std::uint64_t page, std::uint64_t frame, bool break_huge) noexcept;
-  void note_frames(Member& member, FrameRun run) noexcept;
-  std::uint32_t& salt_of(std::uint64_t frame) const noexcept {
-    return reinterpret_cast<std::uint32_t*>(salts_.data())[frame];
-  }
+  std::uint64_t look_from(Member& member, std::uint64_t page, std::uint64_t end, bool break_huge) noexcept;
+  void look_at_huge(Member& member, std::uint64_t page) noexcept;
+  std::uint64_t drop_zeros(Member& member, std::uint64_t page, std::uint64_t end, bool break_huge) noexcept;
+  std::optional<ShareBatch::Equal> look_up(Member& member, std::uint64_t page, const std::byte* bytes) noexcept;
+  bool add(Member& member, std::uint64_t page, ShareBatch::Equal equal) noexcept;
+  bool end_piece(Member& member, std::uint64_t next) noexcept;
+  void note_frames(Member& member, std::uint64_t first, std::uint64_t count) noexcept;
 
   const ProcessSecret& secret_;
-  const FrameStores& stores_;
-  FrameStore& store_;
   const std::uint64_t key_mask_;
   const base::Nanos most_time_;
-  ShareTable table_;
-  const os::Mapping salts_;  // of the frames: of equal bytes under another salt nothing is to be learnt
+  const FrameStores& stores_;
+  FrameStore& store_;
+  const std::unique_ptr<ShareTable> table_;
+  FrameNotes notes_;
+  TakenBack taken_back_;
+  ShareBatch batch_;
   std::vector<std::unique_ptr<Member>> members_;  // by their first number
   std::uint32_t last_salt_ = 0;
   std::uint64_t sweep_hand_ = 0;  // bucket
+  int tid_ = 0;  // of the thread that steps
+  // What was looked up last.
+  std::uint64_t key_ = 0;
+  std::optional<ShareEntry> entry_;
 };
 
 }  // namespace vmm::sharing

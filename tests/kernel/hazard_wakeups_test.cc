@@ -97,8 +97,8 @@ TEST_P(WakeUps, Hazard04_OnlyPresentPagesAreArmed) {
   for (std::uint64_t page = 0; page < 256; page += 2) guest.fill(page, page + 1, 1);
   rig.settle(guest);
   // Without PAGEMAP_SCAN nothing is armed at all.
-  ASSERT_EQ(rig.pagemap().arm_written(guest.at(0), 256), rig.moves() ? 0 : ENOTTY);
   std::vector<std::uint8_t> bits(256);
+  ASSERT_EQ(rig.pagemap().arm_written(guest.at(0), 256, bits.data()), rig.moves() ? 0 : ENOTTY);
   ASSERT_EQ(rig.pagemap().bits_from_pagemap(guest.at(0), 256, bits.data()), 0);
   for (std::uint64_t page = 0; page < 256; ++page) ASSERT_FALSE(bits[page] & os::kMarker) << page;
   for (std::uint64_t page = 1; page < 256; page += 2) guest.fill(page, page + 1, 1);

@@ -112,14 +112,30 @@ TEST_P(WriteTracking, Hazard04_MarkersAreToldFromPages) {
 }
 
 TEST_P(WriteTracking, Hazard04_ArmingTouchesNoHoles) {
+  std::vector<std::uint8_t> b(64);
   if (!GetParam()) {
-    EXPECT_EQ(pagemap_.arm_written(at(0), 64), ENOTTY);
+    EXPECT_EQ(pagemap_.arm_written(at(0), 64, b.data()), ENOTTY);
+    EXPECT_EQ(pagemap_.written_pages(at(0), 64, b.data()), ENOTTY);
     return;
   }
-  ASSERT_EQ(pagemap_.arm_written(at(0), 64), 0);
-  std::vector<std::uint8_t> b(64);
+  ASSERT_EQ(pagemap_.arm_written(at(0), 64, b.data()), 0);
+  for (std::uint64_t page = 0; page < 64; ++page) EXPECT_EQ(b[page], page % 2 == 0 ? kPresent | kWritten : 0) << page;
   ASSERT_EQ(pagemap_.bits_from_pagemap(at(0), 64, b.data()), 0);
   for (std::uint64_t page = 0; page < 64; ++page) EXPECT_EQ(b[page], page % 2 == 0 ? kPresent : 0) << page;
+}
+
+// What was armed is told of again when it was written, and not before.
+TEST_P(WriteTracking, WhatIsWrittenSinceItWasArmedIsTold) {
+  if (!GetParam()) GTEST_SKIP() << "without PAGEMAP_SCAN nothing can be armed";
+  std::vector<std::uint8_t> b(64);
+  ASSERT_EQ(pagemap_.arm_written(at(0), 64, b.data()), 0);
+  ASSERT_EQ(pagemap_.arm_written(at(0), 64, b.data()), 0);
+  for (std::uint64_t page = 0; page < 64; ++page) EXPECT_EQ(b[page], 0) << page;
+  *at(6) = std::byte{9};
+  ASSERT_EQ(pagemap_.written_pages(at(0), 64, b.data()), 0);
+  for (std::uint64_t page = 0; page < 64; page += 2) EXPECT_EQ(b[page], page == 6 ? kWritten : 0) << page;
+  ASSERT_EQ(pagemap_.arm_written(at(0), 64, b.data()), 0);
+  for (std::uint64_t page = 0; page < 64; ++page) EXPECT_EQ(b[page], page == 6 ? kPresent | kWritten : 0) << page;
 }
 
 }  // namespace

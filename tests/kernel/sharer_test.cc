@@ -484,6 +484,113 @@ TEST_P(Sharing, Hazard19_MappingsAreKeptForOthers) {
   EXPECT_EQ(mappings_.used(), 0u);
 }
 
+// One by one, in another order: the frames follow the pages of the one that is looked at, so that it needs one mapping.
+TEST_P(Sharing, FramesFollowTheGuestThatIsLookedAt) {
+  auto &a = add(), &b = add();
+  for (std::uint64_t page = 0; page < kPages; ++page) {
+    fill_page(a.at(page), kCommon, page * 37 % kPages, 1);
+    fill_page(b.at(page), kCommon, page, 1);
+  }
+  pass({&a, &b});
+  EXPECT_EQ(count(a, PageState::shared), count(b, PageState::shared));
+  EXPECT_GT(count(a, PageState::shared), 100u);
+  EXPECT_EQ(anonymous(a), kPages - count(a, PageState::shared));
+  EXPECT_LT(mappings_in(b.at(0), kBytes), 20u) << "those of the other: some hundreds";
+  EXPECT_GT(mappings_in(a.at(0), kBytes), 200u);
+  for (std::uint64_t page = 0; page < kPages; ++page) {
+    EXPECT_EQ(wrong_page(a.at(page), kCommon, page * 37 % kPages, 1), "");
+    EXPECT_EQ(wrong_page(b.at(page), kCommon, page, 1), "");
+  }
+  expect_sums({&a, &b});
+}
+
+// What was not written since is not read again, where the kernel tells.
+TEST_P(Sharing, WhatIsUnchangedIsNotLookedAtAgain) {
+  auto& guest = add();
+  guest.fill();
+  pass({&guest});
+  EXPECT_EQ(guest->counters.share.looked, kPages);
+  pass({&guest});
+  const auto again = rig_->moves() ? 0 : kPages;
+  EXPECT_EQ(guest->counters.share.looked, kPages + again);
+  for (const std::uint64_t page : {3, 4, 300}) fill_page(guest.at(page), 1, page, 2);
+  pass({&guest});
+  EXPECT_EQ(guest->counters.share.looked, kPages + again + (rig_->moves() ? 3 : kPages));
+  // Another that holds the same finds it all the same.
+  auto& b = add();
+  for (std::uint64_t page = 0; page < kPages; ++page) std::memcpy(b.at(page), guest.at(page), kPageSize);
+  pass({&b});
+  EXPECT_EQ(count(guest, PageState::shared), kPages);
+}
+
+// The note of a write tells also whether a slot of the swap file still holds what the page does: looking must not take
+// it away.
+TEST_P(Sharing, Hazard05_LookingDoesNotHideAWriteFromTheSwap) {
+  auto& guest = add();
+  guest.fill();
+  rig_->settle(guest);
+  rig_->evict(guest);
+  ASSERT_EQ(count(guest, PageState::swapped), kPages);
+  EXPECT_EQ(guest.wrong(), "");  // all are read in again, and keep their slots
+  for (std::uint64_t page = 0; page < kPages; page += 2) fill_page(guest.at(page), guest->id(), page, 2);
+  for (int round = 0; round < 3; ++round) pass({&guest});
+  for (std::uint64_t page = 1; page < kPages; page += 2) fill_page(guest.at(page), guest->id(), page, 2);
+  pass({&guest});
+  rig_->evict(guest);
+  EXPECT_EQ(count(guest, PageState::swapped), kPages);
+  EXPECT_EQ(guest.wrong(0, kPages, 2), "");
+}
+
+// A page is found by what was noted of it before it was shared. When it is written, or its guest ends, others show its
+// frame still: who comes then finds them.
+TEST_P(Sharing, FramesAreFoundWhenWhoHadThemFirstIsGone) {
+  auto &a = add(), &b = add(), &c = add();
+  for (auto* guest : {&a, &b, &c}) fill_common(*guest, 0, 64, 0);
+  pass({&a, &b, &c});
+  ASSERT_EQ(frames(), 64u);
+  for (std::uint64_t page = 0; page < 64; ++page) fill_page(a.at(page), 1, page, 9);
+  pass({&a});
+  auto& d = add();
+  fill_common(d, 100, 64, 0);
+  pass({&d});
+  EXPECT_EQ(count(d, PageState::shared), 64u);
+  EXPECT_EQ(frames(), 64u);
+  for (auto* guest : {&a, &b}) {
+    sharer_->remove(guest->memory());
+    rig_->remove(*guest);
+  }
+  pass({&c, &d});
+  auto& e = add();
+  fill_common(e, 200, 64, 0);
+  pass({&e});
+  EXPECT_EQ(count(e, PageState::shared), 64u);
+  EXPECT_EQ(frames(), 64u);
+  EXPECT_EQ(wrong_common(e, 200, 64, 0), "");
+  expect_sums({&c, &d, &e});
+}
+
+// Pages that mappings were not spent on are looked at again when there are some.
+TEST_P(Sharing, Hazard19_WhatWasRefusedIsSharedWhenThereAreMappings) {
+  auto &a = add(), &b = add();
+  for (auto* guest : {&a, &b})
+    for (std::uint64_t page = 0; page < kPages; ++page)
+      fill_page(guest->at(page), page % 8 == 0 ? kCommon : (*guest)->id() + 100, page, 1);
+  mappings_.add(mappings_.most() / 2);
+  pass({&a, &b});
+  EXPECT_EQ(count(a, PageState::shared), 0u);
+  EXPECT_EQ(b->counters.share.refused, kPages / 8);
+  if (rig_->moves()) {
+    const auto looked = b->counters.share.looked.load();
+    pass({&b});
+    EXPECT_EQ(b->counters.share.looked, looked);
+  }
+  mappings_.remove(mappings_.most() / 2);
+  pass({&b});
+  EXPECT_EQ(count(a, PageState::shared), kPages / 8);
+  EXPECT_EQ(count(b, PageState::shared), kPages / 8);
+  expect_sums({&a, &b});
+}
+
 // Hazard 28: without mappings to be had nothing is shared and nothing lost.
 TEST_P(Sharing, Hazard28_WithoutMappingsNothingIsShared) {
   auto &a = add(), &b = add();

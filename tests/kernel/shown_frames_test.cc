@@ -100,7 +100,7 @@ class Shown : public EachWay {
   int show(RigGuest& guest, FrameRun run, bool copy = false) {
     auto words = isolate(guest);
     if (copy) std::memcpy(store_->bytes(run.first), guest->staged(kFirst), kCount * kPageSize);
-    const int error = shown_->show(guest.memory(), kFirst, *store_, run);
+    const int error = put(guest, run);
     if (error == 0) {
       EXPECT_EQ(os::drop_pages(guest->staged(kFirst), kCount * kPageSize), 0);
       region::drop(guest->counters.staging, kCount);
@@ -109,6 +109,11 @@ class Shown : public EachWay {
     }
     unlock(guest, words);
     return error;
+  }
+  int put(RigGuest& guest, FrameRun run) {
+    auto window = ShownFrames::window(guest.memory(), *store_, run);
+    if (!window) return window.error().code.value();
+    return ShownFrames::show(guest.memory(), kFirst, *window, run.count);
   }
   int hide(RigGuest& guest) {
     auto words = lock(guest);
@@ -322,7 +327,7 @@ TEST_P(Shown, Hazard28_AFailureChangesNothing) {
       auto words = isolate(guest);
       std::memcpy(store_->bytes(run.first), guest->staged(kFirst), kCount * kPageSize);
       hook.fail(call, error, 1);
-      EXPECT_EQ(shown_->show(guest.memory(), kFirst, *store_, run), error);
+      EXPECT_EQ(put(guest, run), error);
       unlock(guest, words);
     }
     writes_go_on();

@@ -1,0 +1,295 @@
+#include "sharing/share_batch.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+
+#include "os/mapping.h"
+#include "os/pagemap.h"
+#include "sharing/guest_frames.h"
+#include "sharing/racy_bytes.h"
+#include "sharing/share_states.h"
+
+namespace vmm::sharing {
+
+using region::bump;
+using region::GuestMemory;
+using region::PageState;
+
+namespace {
+
+constexpr std::uint64_t kPagesPerHuge = kHugePageSize / kPageSize;
+
+// Without a text, which would need memory.
+Result<os::Mapping> no_window() { return tl::unexpected(Error{std::error_code(ENOMEM, std::generic_category()), {}, {}}); }
+
+// This thread reads pages of the guest whose words it has locked: should the application have dropped one, they are
+// supplied without a look at the word.
+void tell_reader(GuestMemory& guest, int tid) noexcept { guest.copier.store(tid, std::memory_order_release); }
+
+}  // namespace
+
+void ShareBatch::begin(GuestMemory& guest, std::uint64_t first, std::uint32_t salt, bool break_huge,
+                       int tid) noexcept {
+  clear();
+  tid_ = tid;
+  own_.emplace(guest, first, own_words_);
+  salt_ = salt;
+  break_huge_ = break_huge;
+  own_place_ = place_ = {};
+  tell_reader(guest, tid_);
+}
+
+void ShareBatch::clear() noexcept {
+  if (!own_) return;
+  for (; piece_count_ > 0; --piece_count_) {
+    auto& piece = pieces_[piece_count_ - 1];
+    if (piece.pages) tell_reader(piece.pages->guest(), 0);
+    trim(piece, 0);
+    piece.pages.reset();
+  }
+  tell_reader(own_->guest(), 0);
+  own_.reset();
+}
+
+bool ShareBatch::is_spared(HugePlace& place, GuestMemory& guest, std::uint64_t page) const noexcept {
+  if (break_huge_ || !guest.options().large_pages) return false;
+  const auto huge = page / kPagesPerHuge;
+  if (place.guest != &guest || place.number != huge) {
+    std::uint8_t bits = 0;
+    // What is not known counts as huge.
+    const bool is_huge = guest.pagemap().bits(guest.at(page), 1, &bits) != 0 || (bits & os::kHuge) != 0;
+    place = {&guest, huge, is_huge};
+  }
+  return place.is_huge;
+}
+
+bool ShareBatch::lock_next() noexcept {
+  const auto page = own_->end();
+  return page < own_->guest().pages() && !is_spared(own_place_, own_->guest(), page) && own_->lock_next(may_be_shared);
+}
+
+// Takes the locked page's equal, which follows the piece's last, along if it is equal.
+bool ShareBatch::extend(Piece& piece) noexcept {
+  if (!piece.pages) {
+    const auto frame = piece.frame + piece.count;
+    if (!notes_.try_hold(frame, salt_)) return false;
+    ++piece.count;
+    if (equal_racy(next(), store_.bytes(frame))) return true;
+    trim(piece, piece.count - 1);
+    return false;
+  }
+  auto& pages = *piece.pages;
+  const auto page = pages.end();
+  if (page == pages.guest().pages() || is_spared(place_, pages.guest(), page) || !pages.lock_next(may_be_shared)) return false;
+  ++piece.count;
+  if (equal_racy(next(), pages.at(pages.count() - 1))) return true;
+  trim(piece, piece.count - 1);
+  return false;
+}
+
+bool ShareBatch::follow() noexcept { return piece_count_ > 0 && extend(pieces_[piece_count_ - 1]); }
+
+ShareBatch::Added ShareBatch::add(Equal equal) noexcept {
+  auto& piece = pieces_[piece_count_];
+  piece.at = own_->count() - 1;
+  piece.count = 0;
+  if (equal.guest == nullptr) {
+    piece.frame = equal.first;
+    if (!extend(piece)) return Added::never;
+    ++piece_count_;
+    return Added::yes;
+  }
+  piece.pages.emplace(*equal.guest, equal.first, std::span(words_).subspan(piece.at));
+  tell_reader(*equal.guest, tid_);
+  ++piece_count_;
+  if (extend(piece)) return Added::yes;
+  const auto word = equal.guest->table.load(equal.first);
+  const bool differs = may_be_shared(word) && !word.locked() && !is_spared(place_, *equal.guest, equal.first);
+  --piece_count_;
+  if (equal.guest != &own_->guest()) tell_reader(*equal.guest, 0);
+  piece.pages.reset();
+  return differs ? Added::never : Added::not_now;
+}
+
+std::uint64_t ShareBatch::equal_before(Equal equal, std::uint64_t most) noexcept {
+  const auto own = own_->first();
+  most = std::min({most, own, equal.first});
+  std::uint64_t count = 0;
+  bool same = true;
+  for (; same && count < most; count += same ? 1 : 0) {
+    LockedPages::Words words;
+    LockedPages page(own_->guest(), own - count - 1, std::span(words).first(1));
+    same = !is_spared(own_place_, page.guest(), page.first()) && page.lock_next(may_be_shared);
+    if (!same) break;
+    if (equal.guest == nullptr) {
+      const auto frame = equal.first - count - 1;
+      same = notes_.try_hold(frame, salt_);
+      if (!same) break;
+      same = equal_racy(page.at(0), store_.bytes(frame));
+      static_cast<void>(store_.release({frame, 1}));
+    } else {
+      LockedPages other(*equal.guest, equal.first - count - 1, std::span(words).subspan(1, 1));
+      same = !is_spared(place_, other.guest(), other.first()) && other.lock_next(may_be_shared);
+      if (!same) break;
+      tell_reader(*equal.guest, tid_);
+      same = equal_racy(page.at(0), other.at(0));
+      if (equal.guest != &own_->guest()) tell_reader(*equal.guest, 0);
+    }
+  }
+  return count;
+}
+
+std::uint64_t ShareBatch::end_piece() noexcept {
+  if (piece_count_ == 0) return 0;
+  auto& piece = pieces_[piece_count_ - 1];
+  const auto count = piece.count;
+  const auto pending = piece_count_ * 2 * MappingBudget::kOfARun;
+  if (GuestFrames::of(own_->guest()).mappings().permits(count, pending)) return 0;
+  trim(piece, 0);
+  own_->settle_from(piece.at);
+  if (piece.pages && &piece.pages->guest() != &own_->guest()) tell_reader(piece.pages->guest(), 0);
+  piece.pages.reset();
+  --piece_count_;
+  refuse(count);
+  return count;
+}
+
+// What comes after the piece's first pages is let go of, on the side of their equals.
+void ShareBatch::trim(Piece& piece, std::uint64_t count) noexcept {
+  if (piece.pages) piece.pages->settle_from(std::min(count, piece.pages->count()));
+  else if (piece.count > count) static_cast<void>(store_.release({piece.frame + count, piece.count - count}));
+  piece.count = std::min(piece.count, count);
+}
+
+void ShareBatch::compare(Piece& piece) noexcept {
+  const auto wanted = piece.count;
+  trim(piece, std::min(wanted, own_->count() - std::min(own_->count(), piece.at)));
+  if (piece.pages) {
+    piece.pages->isolate();
+    piece.count = piece.pages->count();
+  }
+  refuse(wanted - piece.count);
+  const auto bytes = [&](std::uint64_t i) {
+    return piece.pages ? piece.pages->staged(i) : store_.bytes(piece.frame + i);
+  };
+  std::uint64_t equal = 0;
+  while (equal < piece.count && equal_racy(own_->staged(piece.at + equal), bytes(equal))) ++equal;
+  bump(own_->guest().counters.share.changing, piece.count - equal);
+  trim(piece, equal);
+}
+
+void ShareBatch::share() noexcept {
+  if (!own_) return;
+  own_first_ = own_->first();
+  own_->isolate();
+  for (std::size_t i = 0; i < piece_count_; ++i) compare(pieces_[i]);
+  for (std::size_t i = 0; i < piece_count_;) {
+    auto& piece = pieces_[i];
+    if (piece.count == 0) {
+      ++i;
+      continue;
+    }
+    // Those before it have no equals any more.
+    own_->settle_front(own_first_ + piece.at - own_->first());
+    if (piece.pages) {
+      i = share_pages(i);
+    } else {
+      share_frames(piece);
+      ++i;
+    }
+  }
+  clear();
+}
+
+// The piece's own pages, which are the first, show its frames.
+void ShareBatch::share_frames(Piece& piece) noexcept {
+  auto& frames = GuestFrames::of(own_->guest());
+  auto window = frames.window(store_, {piece.frame, piece.count});
+  const auto number = stores_.number_of(store_, piece.frame);
+  if (window && frames.show(own_->first(), *window, number, piece.count, own_->words()) == 0) {
+    bump(own_->guest().counters.share.shared, piece.count);
+    // The references are the pages' now.
+    own_->settle_front(piece.count);
+    piece.count = 0;
+    return;
+  }
+  refuse(piece.count);
+  trim(piece, 0);
+}
+
+// Of pieces [first, ...), as many as follow each other, pages and their equals show frames that do, too. Returns the
+// piece after them.
+std::size_t ShareBatch::share_pages(std::size_t first) noexcept {
+  auto& guest = own_->guest();
+  const auto begin = pieces_[first].at;
+  auto end = first;
+  std::uint64_t count = 0;
+  for (; end < piece_count_ && pieces_[end].pages && pieces_[end].at == begin + count && pieces_[end].count > 0; ++end)
+    count += pieces_[end].count;
+  const auto give_up = [&](std::uint64_t from) {
+    refuse(count - from);
+    for (auto i = first; i < end; ++i) trim(pieces_[i], from - std::min(from, pieces_[i].at - begin));
+  };
+  // In line with what comes before it: one mapping can show both then.
+  std::optional<std::uint64_t> next;
+  if (own_->first() > 0)
+    if (const auto before = guest.table.load(own_->first() - 1);
+        before.state() == PageState::shared && &stores_.of(before.frame()) == &store_)
+      next = FrameStores::frame_of(before.frame()) + 1;
+  const auto run = store_.allocate(count, next);
+  if (!run) {
+    give_up(0);
+    return end;
+  }
+  if (run->count < count) give_up(run->count);
+  if (store_.fill(*run, own_->staged(0)) != 0) {
+    static_cast<void>(store_.release(*run));
+    give_up(0);
+    return end;
+  }
+  notes_.set_salt(*run, salt_);
+  store_.hold(*run);
+  show_equals(first, end, *run);
+  auto& frames = GuestFrames::of(guest);
+  auto window = frames.window(store_, *run);
+  if (window &&
+      frames.show(own_->first(), *window, stores_.number_of(store_, run->first), run->count, own_->words()) == 0) {
+    bump(guest.counters.share.shared, run->count);
+  } else {
+    refuse(run->count);
+    static_cast<void>(store_.release(*run));
+  }
+  own_->settle_front(run->count);
+  return end;
+}
+
+// The equals of the pieces, which are pages, show the run: neighbours of one guest out of one window.
+void ShareBatch::show_equals(std::size_t first, std::size_t end, FrameRun run) noexcept {
+  const auto begin = pieces_[first].at;
+  for (auto i = first; i < end;) {
+    auto& guest = pieces_[i].pages->guest();
+    auto last = i;
+    std::uint64_t count = 0;
+    for (; last < end && &pieces_[last].pages->guest() == &guest; ++last) count += pieces_[last].count;
+    auto frame = run.first + (pieces_[i].at - begin);
+    auto& frames = GuestFrames::of(guest);
+    Result<os::Mapping> window = os::Mapping();
+    if (count > 0) window = frames.window(store_, {frame, count});
+    for (; i < last; ++i) {
+      auto& pages = *pieces_[i].pages;
+      const auto shown = pages.count();
+      if (shown == 0) continue;
+      if (window && frames.show(pages.first(), *window, stores_.number_of(store_, frame), shown, pages.words()) == 0) {
+        bump(guest.counters.share.shared, shown);
+      } else {
+        bump(guest.counters.share.refused, shown);
+        static_cast<void>(store_.release({frame, shown}));
+        if (window && window->drop_front(shown * kPageSize) != 0) window = no_window();
+      }
+      frame += shown;
+    }
+  }
+}
+
+}  // namespace vmm::sharing

@@ -1,0 +1,96 @@
+#include "sharing/taken_back.h"
+
+#include <algorithm>
+#include <array>
+
+#include "os/pagemap.h"
+#include "region/isolator.h"
+#include "sharing/guest_frames.h"
+#include "sharing/locked_pages.h"
+#include "sharing/share_states.h"
+
+namespace vmm::sharing {
+
+using region::bump;
+using region::GuestMemory;
+using region::PageState;
+using region::PageWord;
+
+std::uint64_t TakenBack::take(GuestMemory& guest, const PageKeys& keys, std::uint64_t first, std::uint64_t count,
+                              const Deadline& deadline) noexcept {
+  const auto end = first + count;
+  while (first < end && guest.table.load(first).state() != PageState::shared) ++first;
+  if (first == end) return 0;
+  mark_broken(guest, keys, first, end - first);
+  // Pages of another home's frames are taken along while there is memory for that.
+  const bool roomy = guest.credit().free() > guest.credit().marks().low.load(std::memory_order_relaxed) + count;
+  const auto is_one = [&](PageWord word) {
+    if (!may_be_hidden(word)) return false;
+    return word.broken() || stores_.references(word.frame()) == 1 || (&stores_.of(word.frame()) != &store_ && roomy);
+  };
+  // A page taken out of the midst of a run costs two mappings more; all of the run, none.
+  bool all = false;
+  if (!GuestFrames::of(guest).mappings().permits(1))
+    for (auto page = first; page < end && !all; ++page) all = is_one(guest.table.load(page));
+  const auto is_due = [&](PageWord word) { return all ? may_be_hidden(word) : is_one(word); };
+  std::uint64_t taken = 0;
+  LockedPages::Words words;
+  for (auto page = first; page < end;) {
+    if (!is_due(guest.table.load(page))) {
+      ++page;
+      continue;
+    }
+    if (deadline.passed()) break;
+    LockedPages run(guest, page, words);
+    while (run.end() < end && run.lock_next(is_due)) {
+    }
+    page += std::max<std::uint64_t>(run.count(), 1);
+    if (run.count() == 0) continue;
+    if (GuestFrames::of(guest).hide(run.first(), run.count(), run.words()) == 0) taken += run.count();
+    else bump(guest.counters.share.refused, run.count());
+  }
+  return taken;
+}
+
+void TakenBack::mark_broken(GuestMemory& guest, const PageKeys& keys, std::uint64_t first,
+                            std::uint64_t count) noexcept {
+  std::array<std::uint8_t, region::kMostTaken> own;
+  if (guest.pagemap().own_pages(guest.at(first), count, own.data()) != 0) return;
+  const auto is_new = [](PageWord word) { return may_be_hidden(word) && !word.broken(); };
+  LockedPages::Words words;
+  for (std::uint64_t i = 0; i < count;) {
+    const auto is_broken = [&](std::uint64_t k) { return i + k < count && (own[i + k] & os::kPresent) != 0; };
+    if (!is_broken(0) || !is_new(guest.table.load(first + i))) {
+      ++i;
+      continue;
+    }
+    LockedPages run(guest, first + i, words);
+    while (is_broken(run.count()) && run.lock_next(is_new)) {
+    }
+    i += std::max<std::uint64_t>(run.count(), 1);
+    GuestFrames::of(guest).mark_broken(run.count(), run.words());
+    bump(guest.counters.share.broken, run.count());
+    for (std::uint64_t k = 0; k < run.count(); ++k)
+      if (const auto frame = run.words()[k].frame(); &stores_.of(frame) == &store_)
+        if (stores_.references(frame) > 1) notes_.note(FrameStores::frame_of(frame), keys);
+  }
+}
+
+std::uint64_t TakenBack::give_up(GuestMemory& guest, std::uint64_t most) noexcept {
+  std::uint64_t given = 0;
+  LockedPages::Words words;
+  for (const bool broken : {true, false}) {
+    const auto may = [&](PageWord word) { return may_be_hidden(word) && (word.broken() || !broken); };
+    for (std::uint64_t page = 0; page < guest.pages() && given < most;) {
+      LockedPages run(guest, page, words);
+      while (given + run.count() < most && run.lock_next(may)) {
+      }
+      page += std::max<std::uint64_t>(run.count(), 1);
+      if (run.count() == 0 || GuestFrames::of(guest).hide(run.first(), run.count(), run.words()) != 0) continue;
+      given += run.count();
+    }
+  }
+  return given;
+}
+
+}  // namespace vmm::sharing

@@ -1,0 +1,39 @@
+// Taken back: pages that show frames, and should not any more, are pages like others again: those that were written
+// since, those whose frames nobody else has, which as frames could not be swapped, and those of a former home.
+//
+// The kernel tells nobody when it gives a writer a page of its own ("broken"); it is asked. Broken pages are marked and
+// charged where they are, which is cheap; taken out of their run they are as time permits.
+// Thread-safety: one thread, the guest's worker.
+#pragma once
+
+#include <cstdint>
+
+#include "region/guest_memory.h"
+#include "sharing/deadline.h"
+#include "sharing/frame_notes.h"
+#include "sharing/frame_stores.h"
+#include "sharing/page_key.h"
+
+namespace vmm::sharing {
+
+class TakenBack {
+ public:
+  // Of guests of that store's node. What it is given outlives it.
+  TakenBack(const FrameStores& stores, const FrameStore& store, FrameNotes& notes) noexcept
+      : stores_(stores), store_(store), notes_(notes) {}
+
+  // Of pages [first, first + count), count <= region::kMostTaken, those that should be. Returns how many.
+  std::uint64_t take(region::GuestMemory& guest, const PageKeys& keys, std::uint64_t first, std::uint64_t count,
+                     const Deadline& deadline) noexcept;
+  // Any, but those first that were written, until there are so many: others can be swapped only so. Returns how many.
+  static std::uint64_t give_up(region::GuestMemory& guest, std::uint64_t most) noexcept;
+
+ private:
+  void mark_broken(region::GuestMemory& guest, const PageKeys& keys, std::uint64_t first, std::uint64_t count) noexcept;
+
+  const FrameStores& stores_;
+  const FrameStore& store_;
+  FrameNotes& notes_;
+};
+
+}  // namespace vmm::sharing
