@@ -132,6 +132,9 @@ struct HostOptions {
   std::chrono::milliseconds share_scan_time = std::chrono::minutes(60);
   // Most pages a second that are looked at of each guest (ESX ShareRateMax, 1024). At least 1.
   std::uint32_t share_rate_max = 1024;
+  // Guests may have 2 MiB pages (ESX Mem.AllocGuestLargePage, 1), unless GuestOptions::large_pages says otherwise; false:
+  // none has. Small pages can be shared at once; parts of large ones only when memory is short.
+  bool alloc_guest_large_page = true;
   // A fault thread that makes no progress on one fault for this long is reported by an event.
   std::chrono::milliseconds watchdog_timeout = std::chrono::seconds(10);
   Scheduler scheduler = Scheduler::automatic;
@@ -204,6 +207,10 @@ struct HostChange {
   std::optional<std::chrono::milliseconds> stop_timeout{};
   std::optional<bool> rebalance{};
   std::optional<double> migration_rate_max{};
+  // Of a host that was created with share_scan_ghz above 0; with 0 nothing more is shared for now.
+  std::optional<double> share_scan_ghz{};
+  std::optional<std::chrono::milliseconds> share_scan_time{};
+  std::optional<std::uint32_t> share_rate_max{};
 };
 
 }  // namespace vmm

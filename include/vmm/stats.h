@@ -46,10 +46,15 @@ struct GuestStats {
   std::uint64_t active = 0;       // estimate of the memory in use; the guest's size until it was sampled
   std::uint64_t active_error = 0; // standard error of the last sample
   std::uint64_t pinned = 0;
-  std::uint64_t shared = 0;         // shows a copy that others show, too; not part of `resident`
+  std::uint64_t shared = 0;         // shows a copy that others show, too, or zeros; not part of `resident`
+  std::uint64_t shared_zero = 0;    // of it: held nothing but zeros, and takes no memory
   std::uint64_t shared_common = 0;  // its part of those copies, each divided among all pages that show it: as of the
-                                    // last look over all of the guest
-  std::uint64_t shared_saved = 0;   // shared - shared_common
+                                    // last look at all of the guest, as is what follows
+  std::uint64_t shared_saved = 0;   // shared - shared_common = shared_zero and the following two
+  std::uint64_t shared_within = 0;  // saved by what is equal within the guest
+  std::uint64_t shared_between = 0; // saved by what other guests hold, too
+  std::uint64_t share_candidates = 0;  // looked at, and equal to no other page that is known
+  std::uint64_t share_waiting = 0;     // not yet come to by the look that is under way: the rates permit no more
   // Since creation; bytes of pages.
   std::uint64_t share_scanned = 0;   // looked at
   std::uint64_t share_made = 0;      // made to show a copy
@@ -58,7 +63,11 @@ struct GuestStats {
   std::uint64_t share_changing = 0;  // not shared: they changed before they were compared, or only their hash was equal
   std::uint64_t share_pinned = 0;    // not looked at
   std::uint64_t share_huge = 0;      // not shared: parts of huge pages, while memory is not short
-  std::uint64_t share_refused = 0;   // not shared: no mapping to be had (vm.max_map_count), or the kernel keeps them
+  std::uint64_t share_refused = 0;   // not shared for one of the following reasons
+  std::uint64_t share_no_mapping = 0;  // mappings are kept for longer runs, or there are none (vm.max_map_count)
+  std::uint64_t share_no_memory = 0;   // no memory for the copy
+  std::uint64_t share_busy = 0;        // the kernel keeps the page: a device has it
+  std::uint64_t share_cpu_ns = 0;      // processor time that all this took
   std::uint64_t swap_file = 0;    // size of the swap file
   std::uint64_t swapped_out = 0;  // since creation: pages that left memory (written, or clean with a kept slot)
   std::uint64_t swap_written = 0; // since creation: bytes written to the swap file
@@ -140,9 +149,16 @@ struct HostStats {
   std::uint64_t reserved = 0;  // sum of the guests' reservations
   std::uint64_t swapped = 0;
   std::uint64_t ballooned = 0;
-  std::uint64_t shared = 0;         // sum of the guests'
-  std::uint64_t shared_common = 0;  // the copies that they show; part of `consumed`
-  std::uint64_t shared_saved = 0;   // shared - shared_common, at least 0
+  // Sums of the guests'.
+  std::uint64_t shared = 0;
+  std::uint64_t shared_zero = 0;
+  std::uint64_t shared_common = 0;
+  std::uint64_t shared_saved = 0;
+  std::uint64_t shared_within = 0;
+  std::uint64_t shared_between = 0;
+  std::uint64_t share_cpu_ns = 0;     // of the guests there are
+  double share_saved_per_second = 0;  // shared_saved by second of that processor time; 0: none was spent
+  std::uint64_t share_frames = 0;     // the copies that are shown, now; part of `consumed`
   std::uint64_t min_free = 0;  // below this much free memory the state is no longer high
   MemoryState state = MemoryState::high;
   std::vector<PoolStats> pools;    // the root first
@@ -160,6 +176,23 @@ struct ShareReport {
   std::uint64_t zero = 0;      // dropped, for they held nothing but zeros
   std::uint64_t broken = 0;    // found to have been written since they were shared
   std::uint64_t saved = 0;     // HostStats::shared_saved afterwards
+  std::uint64_t cpu_ns = 0;    // processor time that it took
+};
+
+// What sharing could save, as Host::estimate_sharing() finds. Bytes of pages; of the guests of each home by themselves, for
+// those of two homes share nothing.
+struct ShareEstimate {
+  // Guests of equal salt; one that has none of its own is a group alone, and named by the guest.
+  struct Group {
+    std::string salt;
+    std::uint64_t guests = 0;
+    std::uint64_t looked = 0;  // pages in memory
+    std::uint64_t zero = 0;    // hold nothing but zeros
+    std::uint64_t saved = 0;   // zero, and pages equal to another of the group
+  };
+  std::vector<Group> groups;
+  std::uint64_t looked = 0, zero = 0, saved = 0;  // sums
+  std::uint64_t saved_in_one_group = 0;  // what would be saved if all guests were of one salt
 };
 
 }  // namespace vmm

@@ -90,6 +90,11 @@ Result<ShareReport> Host::share_now() {
   return host::guarded("share_now", [&] { return core_->share_now(); });
 }
 
+Result<ShareEstimate> Host::estimate_sharing() {
+  if (core_ == nullptr) return inert("estimate_sharing");
+  return host::guarded("estimate_sharing", [&] { return core_->estimate_sharing(); });
+}
+
 Result<HostStats> Host::stats() const {
   if (core_ == nullptr) return inert("stats");
   return host::guarded("stats", [&] { return core_->stats(); });

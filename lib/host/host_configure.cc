@@ -59,6 +59,12 @@ Result<void> HostCore::configure(const HostChange& change) {
   set(options.stop_timeout, change.stop_timeout);
   set(options.rebalance, change.rebalance);
   set(options.migration_rate_max, change.migration_rate_max);
+  set(options.share_scan_time, change.share_scan_time);
+  set(options.share_rate_max, change.share_rate_max);
+  set(options.share_scan_ghz, change.share_scan_ghz);
+  if (!sharing_ && options.share_scan_ghz > 0)
+    return base::invalid("HostChange::share_scan_ghz = " + std::to_string(options.share_scan_ghz),
+                         "create the host with share_scan_ghz above 0: this one has nothing to share pages with");
   auto budget = credit_.budget() * kPageSize;
   if (change.memory) {
     options.memory = *change.memory;
@@ -69,6 +75,7 @@ Result<void> HostCore::configure(const HostChange& change) {
   set_pinned_beyond();
   if (auto r = arbiter_.configure(options, budget / kPageSize); !r) return r;
   if (change.migration_rate_max) lower_migration_rates();
+  for (const auto& node : nodes_) node->set_share_rates(options);
   if (change.memory) advise_on_overcommitment("");
   memory_wanted();
   watch_again();

@@ -46,6 +46,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   Result<void> set_callback(std::function<void(const Event&)> callback);
   Result<void> tick(base::Nanos now);
   Result<ShareReport> share_now();
+  Result<ShareEstimate> estimate_sharing();
   Result<HostStats> stats();
   Result<void> create_pool(const std::string& path, const PoolOptions& options);
   Result<void> configure_pool(const std::string& path, const PoolChange& change);
@@ -112,6 +113,8 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
            std::uint64_t budget, host::ForkGuard guard, os::ProcessMemory memory, os::Pagemap pagemap);
   Result<void> start();
   Result<void> make_sharing();
+  static std::string salt_of(GuestCore& guest);
+  Result<void> manage_sharers(const std::vector<std::shared_ptr<GuestCore>>& all, const char* call);
   Result<void> check(const GuestOptions& options) VMM_REQUIRES(control_);
   Result<host::NodeRuntime*> place(const GuestOptions& options, std::string& reason) VMM_REQUIRES(control_);
   Result<std::unique_ptr<region::GuestMemory>> make_memory(const GuestOptions& options, int node)

@@ -82,7 +82,7 @@ Result<std::unique_ptr<region::GuestMemory>> HostCore::make_memory(const GuestOp
   o.limit_pages = options.limit / kPageSize;
   o.node = node;
   o.bind = options.bind_memory;
-  o.large_pages = options.large_pages;
+  o.large_pages = options.large_pages && options_.alloc_guest_large_page;
   o.core_dump = options.core_dump;
   o.move = move_;
   o.userfaultfd = managing_possible();
@@ -158,9 +158,7 @@ Result<std::shared_ptr<GuestCore>> HostCore::create_guest(const GuestOptions& op
     if (managing_possible()) {
       if (auto r = (*node)->faults->add(m); !r) return tl::unexpected(r.error());
     }
-    // Two namespaces: a salt that was given is never one that a guest has for itself.
-    const auto salt = options.share_salt.empty() ? "guest " + std::to_string(m.id()) : "salt " + options.share_salt;
-    if (auto r = (*node)->worker->attach(m, guest->migration(), salt); !r) return tl::unexpected(r.error());
+    if (auto r = (*node)->worker->attach(m, guest->migration(), salt_of(*guest)); !r) return tl::unexpected(r.error());
     arbiter_.add(m, guest->balloon(), host::entitlement_of(options));
     undo.guest = nullptr;
     const auto pages = overhead_of(m);

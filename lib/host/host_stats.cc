@@ -17,6 +17,20 @@ const char* to_string(MemoryState state) noexcept {
   return "unknown";
 }
 
+namespace {
+
+void add_sharing(HostStats& s, const GuestStats& guest) {
+  s.shared += guest.shared;
+  s.shared_zero += guest.shared_zero;
+  s.shared_common += guest.shared_common;
+  s.shared_saved += guest.shared_saved;
+  s.shared_within += guest.shared_within;
+  s.shared_between += guest.shared_between;
+  s.share_cpu_ns += guest.share_cpu_ns;
+}
+
+}  // namespace
+
 Result<HostStats> HostCore::stats() {
   if (in_child()) return forked("stats");
   HostStats s;
@@ -34,10 +48,11 @@ Result<HostStats> HostCore::stats() {
     s.guests.push_back(std::move(*stats));
     s.swapped += s.guests.back().swapped;
     s.ballooned += s.guests.back().ballooned;
-    s.shared += s.guests.back().shared;
+    add_sharing(s, s.guests.back());
   }
-  if (sharing_) s.shared_common = sharing_->stores.in_use() * kPageSize;
-  s.shared_saved = s.shared - std::min(s.shared, s.shared_common);
+  if (s.share_cpu_ns > 0)
+    s.share_saved_per_second = static_cast<double>(s.shared_saved) * 1e9 / static_cast<double>(s.share_cpu_ns);
+  if (sharing_) s.share_frames = sharing_->stores.in_use() * kPageSize;
   for (const auto& node : nodes_) {
     s.nodes.push_back(node->node.id);
     NodeStats n;

@@ -52,17 +52,22 @@ Result<std::unique_ptr<NodeRuntime>> make_node_runtime(const topology::Node& nod
     if (!sharer) return tl::unexpected(sharer.error());
     runtime->sharer = std::move(*sharer);
     sharing.sharer = runtime->sharer.get();
-    sharing.bytes_per_second =
-        host.share_scan_ghz * 1e6 * os::processor_ghz() * static_cast<double>(node.cpus.size());
-    sharing.scan_time = host.share_scan_time;
-    sharing.most = host.share_rate_max;
     sharing.memory = &options.sharing->memory;
+    sharing.rates = &runtime->share_rates;
+    runtime->set_share_rates(host);
   }
   auto worker = Worker::create(node.id, credit, arbiter, std::move(*swap_out), runtime->zero_pool.get(), notices, clock,
                                sharing);
   if (!worker) return tl::unexpected(worker.error());
   runtime->worker = std::move(*worker);
   return runtime;
+}
+
+void NodeRuntime::set_share_rates(const HostOptions& host) noexcept {
+  share_rates.bytes_per_second =
+      host.share_scan_ghz * 1e6 * os::processor_ghz() * static_cast<double>(node.cpus.size());
+  share_rates.scan_time = host.share_scan_time;
+  share_rates.most = host.share_rate_max;
 }
 
 }  // namespace vmm::host

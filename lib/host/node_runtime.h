@@ -23,6 +23,7 @@ struct NodeRuntime {
   std::unique_ptr<reclaim::SwapIn> swap_in;
   std::unique_ptr<region::FaultService> faults;
   std::unique_ptr<sharing::Sharer> sharer;  // null where pages are not shared
+  ShareRates share_rates;
   std::unique_ptr<Worker> worker;
   // As the home-node scheduler last saw them: load as NodeStats, memory that nobody uses in bytes.
   std::atomic<double> load{0};
@@ -33,6 +34,8 @@ struct NodeRuntime {
     faults.reset();
   }
 
+  // Pages are looked at for sharing as fast as the options say. Any thread.
+  void set_share_rates(const HostOptions& host) noexcept;
   // Pages of its table of keys.
   std::uint64_t table_pages() const noexcept {
     return sharer == nullptr ? 0 : sharer->table().capacity() * sizeof(std::uint64_t) / kPageSize;

@@ -17,6 +17,7 @@
 #include "os/poller.h"
 #include "os/process_memory.h"
 #include "os/thread.h"
+#include "host/share_rates.h"
 #include "migrate/guest_migration.h"
 #include "reclaim/evictor.h"
 #include "reclaim/swap_out.h"
@@ -28,10 +29,9 @@ namespace vmm::host {
 // How the guests of a node share pages.
 struct WorkerSharing {
   sharing::Sharer* sharer = nullptr;  // null: not at all
-  double bytes_per_second = 0;        // looked at, of all guests together
-  base::Nanos scan_time{};            // of a guest
-  double most = 0;                    // pages a second, of each guest
   const os::ProcessMemory* memory = nullptr;
+  // Changed while it runs.
+  const ShareRates* rates = nullptr;
 };
 
 class Worker {
@@ -66,6 +66,8 @@ class Worker {
 
   // Looks at all pages of all of its guests for equal ones. Blocks.
   void share_now() noexcept VMM_EXCLUDES(mutex_);
+  // Reads all pages of its guests that may share, for the estimate. Blocks. Errors: ENOMEM.
+  Result<void> estimate_sharing(sharing::ShareEstimator& estimator) VMM_EXCLUDES(mutex_);
 
   // Looks at what is sampled, at the time `now`: soon, or before it returns. Not from its own thread.
   void sample(base::Nanos now) noexcept;
@@ -96,16 +98,20 @@ class Worker {
     double share_credit = 0;      // pages that may be looked at
     bool share_noted = false;     // the Sharer knows it
     bool share_due = false;       // a whole look that was asked for is not at its end
+    unsigned share_fruitless = 0;   // looks at all of it, the last ones, that found nothing
+    std::uint64_t share_found = 0;  // pages, as counted when the last began
+    std::uint64_t next_estimated = 0;  // page
     base::Nanos next_broken{};    // when pages that were written since they were shared are looked for
   };
   struct Request {
-    enum Kind { kAttach, kDetach, kReserve, kRelease, kTake, kReclaim, kUnmanage, kSample, kShare } kind;
+    enum Kind { kAttach, kDetach, kReserve, kRelease, kTake, kReclaim, kUnmanage, kSample, kShare, kEstimate } kind;
     region::GuestMemory* guest;
     std::uint64_t pages = 0;    // reclaim: wanted
     migrate::GuestMigration* migration = nullptr;  // attach
     Member* member = nullptr;   // release, take: where it is put, or is
     const std::string* salt = nullptr;  // attach
     base::Nanos now{};          // sample
+    sharing::ShareEstimator* estimator = nullptr;
     std::uint64_t freed = 0;         // reclaim: what has left memory
     std::uint64_t freed_before = 0;  // the guest's counter when it began
     std::uint64_t handed = 0;        // pages handed on to be written
@@ -148,6 +154,8 @@ class Worker {
   bool give_up_frames() noexcept;
   std::int64_t uncharged() const noexcept;
   bool share_slice(bool begin) noexcept;
+  bool estimate_slice(bool begin, sharing::ShareEstimator& estimator);
+  void end_look(Member& member) noexcept;
   Member* find(const region::GuestMemory& guest);
   static std::uint64_t load(const std::atomic<std::uint64_t>& counter) noexcept {
     return counter.load(std::memory_order_relaxed);

@@ -84,6 +84,15 @@ void Worker::share_now() noexcept {
   submit(request);
 }
 
+Result<void> Worker::estimate_sharing(sharing::ShareEstimator& estimator) {
+  Request request{Request::kEstimate, nullptr};
+  request.estimator = &estimator;
+  submit(request);
+  if (request.error != 0)
+    return base::fail_errno(request.error, "an estimate of what could be shared", "free memory: 16 bytes a page");
+  return {};
+}
+
 bool Worker::unmanage(GuestMemory& guest) {
   Request request{Request::kUnmanage, &guest};
   submit(request);
@@ -167,6 +176,11 @@ bool Worker::serve(Request& request) {
       const bool begin = !request.begun;
       request.begun = true;
       return share_slice(begin);
+    }
+    case Request::kEstimate: {
+      const bool begin = !request.begun;
+      request.begun = true;
+      return estimate_slice(begin, *request.estimator);
     }
   }
   return true;

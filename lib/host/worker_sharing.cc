@@ -3,6 +3,7 @@
 #include <new>
 
 #include "host/worker.h"
+#include "os/affinity.h"
 #include "policy/share_rate.h"
 
 namespace vmm::host {
@@ -19,6 +20,20 @@ constexpr std::uint64_t kBrokenPages = 8192;
 constexpr std::uint64_t kGivenUp = 256;
 // After a time in which others had to be served it does not catch up with more than this.
 constexpr base::Nanos kSaved = std::chrono::seconds(1);
+
+// Counts the processor time that this thread takes meanwhile.
+class CpuTime {
+ public:
+  explicit CpuTime(region::ShareCounters& counts) noexcept : counts_(counts), begin_(now()) {}
+  ~CpuTime() { region::bump(counts_.cpu_ns, now() - begin_); }
+  CpuTime(const CpuTime&) = delete;
+  CpuTime& operator=(const CpuTime&) = delete;
+
+ private:
+  static std::uint64_t now() noexcept { return os::thread_cpu_ns(0).value_or(0); }
+  region::ShareCounters& counts_;
+  const std::uint64_t begin_;
+};
 
 }  // namespace
 
@@ -48,9 +63,9 @@ base::Nanos Worker::share_some() noexcept {
   const auto elapsed = std::clamp(now - last_share_, base::Nanos{}, kSaved);
   last_share_ = now;
   policy::ShareRateSnapshot s;
-  s.scan_time = sharing_.scan_time;
-  s.most = sharing_.most;
-  s.bytes_per_second = sharing_.bytes_per_second;
+  s.scan_time = sharing_.rates->scan_time;
+  s.most = sharing_.rates->most;
+  s.bytes_per_second = sharing_.rates->bytes_per_second;
   for (const auto& member : members_)
     if (shares(member)) s.all_pages += member.evictor->guest().pages();
   const bool short_of_memory = arbiter_.state() != MemoryState::high;
@@ -70,6 +85,7 @@ base::Nanos Worker::share_some() noexcept {
       }
     if (!shares(member)) continue;
     s.pages = guest.pages();
+    s.fruitless = member.share_fruitless;
     const auto rate = policy::plan_share_rate(s);
     const auto least = static_cast<double>(std::min(kLeastPages, guest.pages()));
     member.share_credit = std::min(member.share_credit + rate * Seconds(elapsed).count(),
@@ -86,15 +102,29 @@ base::Nanos Worker::share_some() noexcept {
       written = &member;
     next = std::min({next, kGrowthPeriod, std::max(member.next_broken - now, base::Nanos{})});
   }
-  if (written != nullptr && sharing_.sharer->find_broken(written->evictor->guest(), kBrokenPages))
-    written->next_broken = now + kBrokenPeriod;
+  if (written != nullptr) {
+    auto& guest = written->evictor->guest();
+    const CpuTime time(guest.counters.share);
+    if (sharing_.sharer->find_broken(guest, kBrokenPages)) written->next_broken = now + kBrokenPeriod;
+  }
   if (due != nullptr) {
     auto& guest = due->evictor->guest();
+    const CpuTime time(guest.counters.share);
     const auto pages = std::min(static_cast<std::uint64_t>(due->share_credit), kStepPages);
     due->share_credit -= static_cast<double>(pages);
-    if (sharing_.sharer->step(guest, pages, short_of_memory)) sharing_.sharer->tell_common(guest);
+    if (sharing_.sharer->step(guest, pages, short_of_memory)) end_look(*due);
   }
   return next;
+}
+
+// At all of the guest.
+void Worker::end_look(Member& member) noexcept {
+  auto& guest = member.evictor->guest();
+  sharing_.sharer->tell_sharing(guest);
+  const auto& counts = guest.counters.share;
+  const auto found = load(counts.shared) + load(counts.zero);
+  member.share_fruitless = found == member.share_found ? member.share_fruitless + 1 : 0;
+  member.share_found = found;
 }
 
 // Nothing else is left to be taken: frames cannot be swapped, but pages of the guests' own can.
@@ -118,12 +148,34 @@ bool Worker::share_slice(bool begin) noexcept {
   for (auto& member : members_) {
     if (!member.share_due) continue;
     auto& guest = member.evictor->guest();
+    const CpuTime time(guest.counters.share);
     if (sharer.step(guest, kAskedPages, short_of_memory)) member.share_due = false;
     return false;
   }
-  for (auto& member : members_)
-    if (shares(member)) sharer.tell_common(member.evictor->guest());
+  for (auto& member : members_) {
+    if (!shares(member)) continue;
+    const CpuTime time(member.evictor->guest().counters.share);
+    end_look(member);
+  }
   return true;
+}
+
+// The same of an estimate. Throws std::bad_alloc.
+bool Worker::estimate_slice(bool begin, sharing::ShareEstimator& estimator) {
+  if (sharing_.sharer == nullptr) return true;
+  for (auto& member : members_) {
+    auto& guest = member.evictor->guest();
+    auto& next = member.next_estimated;
+    if (begin) next = shares(member) ? 0 : guest.pages();
+    if (next >= guest.pages()) continue;
+    const auto count = std::min(kStepPages, guest.pages() - next);
+    sharing_.sharer->estimate(guest, next, count, estimator);
+    next += count;
+    // Others begin, too, or go on, with the next slice.
+    if (!begin) return false;
+  }
+  return std::all_of(members_.begin(), members_.end(),
+                     [](const auto& m) { return m.next_estimated >= m.evictor->guest().pages(); });
 }
 
 }  // namespace vmm::host

@@ -2,7 +2,8 @@
 //
 // All of it in the time that is asked for, but not more than the most for a guest, and all guests together not more
 // than what the processors may spend on it (ESX: Mem.ShareScanTime, ShareRateMax, ShareScanGHz; vSphere Resource
-// Management, "Advanced Memory Attributes"). Thread-safety: pure function of its arguments.
+// Management, "Advanced Memory Attributes"). A guest in which several looks have found nothing is looked at less and less.
+// Thread-safety: pure function of its arguments.
 #pragma once
 
 #include <chrono>
@@ -16,6 +17,7 @@ struct ShareRateSnapshot {
   std::chrono::nanoseconds scan_time{std::chrono::hours(1)};
   double most = 1024;                                     // pages a second
   double bytes_per_second = 0;                            // of all guests together
+  unsigned fruitless = 0;                                 // looks at all of the guest, the last ones, that found nothing
 };
 
 // Pages a second.

@@ -70,9 +70,16 @@ struct ShareCounters {
   std::atomic<std::uint64_t> changing{0};  // not shared: changed before they were compared, or only the hash was equal
   std::atomic<std::uint64_t> pinned{0};    // not looked at: a Pin covers them
   std::atomic<std::uint64_t> huge{0};      // not shared: part of a huge page
-  std::atomic<std::uint64_t> refused{0};   // not shared: no mapping to be had, no frame, or the kernel keeps the page
-  std::atomic<double> common{0};  // frames that it shows, each by the part of its references that are the guest's: as
-                                  // last told
+  std::atomic<std::uint64_t> no_mapping{0};  // not shared: mappings are kept for longer runs, or there are none
+  std::atomic<std::uint64_t> no_memory{0};   // not shared: no frame, or no memory for one
+  std::atomic<std::uint64_t> busy{0};        // not shared: the kernel keeps the page
+  std::atomic<std::uint64_t> cpu_ns{0};      // processor time of all that
+  // As of the last look at all of the guest.
+  std::atomic<double> common{0};  // frames that it shows, each by the part of its references that are the guest's
+  std::atomic<std::uint64_t> frames{0};      // that it shows, each counted once
+  std::atomic<std::uint64_t> candidates{0};  // like no other page that is known
+  // Now.
+  std::atomic<std::uint64_t> waiting{0};  // of the look that is under way, not yet come to
 };
 
 // Pages and counts; relaxed atomics, each right by itself.

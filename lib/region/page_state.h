@@ -109,7 +109,8 @@ class PageWord {
   constexpr std::uint16_t generation() const noexcept { return static_cast<std::uint16_t>(raw_ >> 48); }
 
   constexpr PageWord with_state(PageState s) const noexcept {
-    return PageWord((raw_ & ~0xfULL) | static_cast<std::uint64_t>(s));
+    const auto raw = state() == PageState::empty ? raw_ & ~(kSlotMask << 8) : raw_;
+    return PageWord((raw & ~0xfULL) | static_cast<std::uint64_t>(s));
   }
   constexpr PageWord with_lock(bool on) const noexcept { return with(kLocked, on); }
   constexpr PageWord with_pin(bool on) const noexcept { return with(kPinned, on); }
@@ -130,6 +131,11 @@ class PageWord {
   constexpr PageWord with_frame(std::uint64_t frame) const noexcept {
     return PageWord(without_slot().raw_ | (frame & kSlotMask) << 8).with_state(PageState::shared);
   }
+  // Empty, for it held nothing but zeros when its memory was taken, and not touched since.
+  constexpr bool dropped() const noexcept { return state() == PageState::empty && !has_slot() && slot() == kDropped; }
+  constexpr PageWord with_dropped() const noexcept {
+    return PageWord(without_slot().with_state(PageState::empty).raw_ | kDropped << 8);
+  }
   constexpr PageWord without_slot() const noexcept { return PageWord(raw_ & ~((kSlotMask << 8) | kHasSlot)); }
   constexpr PageWord with_generation(std::uint16_t g) const noexcept {
     return PageWord((raw_ & ~(0xffffULL << 48)) | static_cast<std::uint64_t>(g) << 48);
@@ -139,6 +145,7 @@ class PageWord {
   static constexpr std::uint64_t kLocked = 1 << 4, kPinned = 1 << 5, kWriting = 1 << 6, kHasSlot = 1 << 7;
   static constexpr std::uint64_t kWhole = 1ULL << 46, kWatched = 1ULL << 47;
   static constexpr std::uint64_t kSlotMask = (1ULL << 36) - 1;
+  static constexpr std::uint64_t kDropped = 1;  // in the place of a slot
   static_assert(((kSlotMask << 8) & (kWhole | kWatched | kHasSlot)) == 0);
   constexpr PageWord with(std::uint64_t bit, bool on) const noexcept {
     return PageWord(on ? raw_ | bit : raw_ & ~bit);

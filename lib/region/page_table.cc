@@ -42,6 +42,8 @@ void PageTable::set(std::uint64_t page, PageWord word) noexcept {
   const PageWord old(words_[page].load(std::memory_order_relaxed));
   VMM_CHECK(old.locked());
   if (!may_become(old.state(), word.state())) VMM_CHECK_EQ(old.state(), word.state());
+  if (old.dropped() != word.dropped())
+    dropped_.fetch_add(word.dropped() ? 1 : ~std::uint64_t{0}, std::memory_order_relaxed);
   words_[page].store(word.raw(), std::memory_order_release);
 }
 

@@ -51,6 +51,9 @@ class PageTable {
   // watched as one, but for pages that somebody else has locked. Returns the word for unlock(). Waits for nothing.
   PageWord unwatch(std::uint64_t page, PageWord word) noexcept;
 
+  // Pages that are PageWord::dropped().
+  std::uint64_t dropped() const noexcept { return dropped_.load(std::memory_order_relaxed); }
+
   // Tells a fault thread that waits for a lock that some have been released.
   void released() noexcept {
     if (waiting_.exchange(0, std::memory_order_acq_rel) != 0) ring();
@@ -72,6 +75,7 @@ class PageTable {
   os::Mapping memory_;
   std::atomic<std::uint64_t>* words_ = nullptr;
   std::uint64_t pages_ = 0;
+  std::atomic<std::uint64_t> dropped_{0};
   std::atomic<std::uint32_t> waiting_{0};
   std::atomic<const os::Doorbell*> bell_{nullptr};
 };

@@ -151,7 +151,7 @@ std::uint64_t ShareBatch::end_piece() noexcept {
   if (piece.pages && &piece.pages->guest() != &own_->guest()) tell_reader(piece.pages->guest(), 0);
   piece.pages.reset();
   --piece_count_;
-  refuse(count);
+  bump(counts().no_mapping, count);
   return count;
 }
 
@@ -169,13 +169,13 @@ void ShareBatch::compare(Piece& piece) noexcept {
     piece.pages->isolate();
     piece.count = piece.pages->count();
   }
-  refuse(wanted - piece.count);
+  bump(counts().busy, wanted - piece.count);
   const auto bytes = [&](std::uint64_t i) {
     return piece.pages ? piece.pages->staged(i) : store_.bytes(piece.frame + i);
   };
   std::uint64_t equal = 0;
   while (equal < piece.count && equal_racy(own_->staged(piece.at + equal), bytes(equal))) ++equal;
-  bump(own_->guest().counters.share.changing, piece.count - equal);
+  bump(counts().changing, piece.count - equal);
   trim(piece, equal);
 }
 
@@ -208,13 +208,13 @@ void ShareBatch::share_frames(Piece& piece) noexcept {
   auto window = frames.window(store_, {piece.frame, piece.count});
   const auto number = stores_.number_of(store_, piece.frame);
   if (window && frames.show(own_->first(), *window, number, piece.count, own_->words()) == 0) {
-    bump(own_->guest().counters.share.shared, piece.count);
+    bump(counts().shared, piece.count);
     // The references are the pages' now.
     own_->settle_front(piece.count);
     piece.count = 0;
     return;
   }
-  refuse(piece.count);
+  bump(counts().no_mapping, piece.count);
   trim(piece, 0);
 }
 
@@ -228,7 +228,7 @@ std::size_t ShareBatch::share_pages(std::size_t first) noexcept {
   for (; end < piece_count_ && pieces_[end].pages && pieces_[end].at == begin + count && pieces_[end].count > 0; ++end)
     count += pieces_[end].count;
   const auto give_up = [&](std::uint64_t from) {
-    refuse(count - from);
+    bump(counts().no_memory, count - from);
     for (auto i = first; i < end; ++i) trim(pieces_[i], from - std::min(from, pieces_[i].at - begin));
   };
   // In line with what comes before it: one mapping can show both then.
@@ -255,9 +255,9 @@ std::size_t ShareBatch::share_pages(std::size_t first) noexcept {
   auto window = frames.window(store_, *run);
   if (window &&
       frames.show(own_->first(), *window, stores_.number_of(store_, run->first), run->count, own_->words()) == 0) {
-    bump(guest.counters.share.shared, run->count);
+    bump(counts().shared, run->count);
   } else {
-    refuse(run->count);
+    bump(counts().no_mapping, run->count);
     static_cast<void>(store_.release(*run));
   }
   own_->settle_front(run->count);
@@ -283,7 +283,7 @@ void ShareBatch::show_equals(std::size_t first, std::size_t end, FrameRun run) n
       if (window && frames.show(pages.first(), *window, stores_.number_of(store_, frame), shown, pages.words()) == 0) {
         bump(guest.counters.share.shared, shown);
       } else {
-        bump(guest.counters.share.refused, shown);
+        bump(guest.counters.share.no_mapping, shown);
         static_cast<void>(store_.release({frame, shown}));
         if (window && window->drop_front(shown * kPageSize) != 0) window = no_window();
       }

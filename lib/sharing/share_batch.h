@@ -84,7 +84,7 @@ class ShareBatch {
   void share_frames(Piece& piece) noexcept;
   std::size_t share_pages(std::size_t first) noexcept;
   void show_equals(std::size_t first, std::size_t end, FrameRun run) noexcept;
-  void refuse(std::uint64_t count) noexcept { region::bump(own_->guest().counters.share.refused, count); }
+  region::ShareCounters& counts() const noexcept { return own_->guest().counters.share; }
 
   const FrameStores& stores_;
   FrameStore& store_;

@@ -7,6 +7,7 @@
 #include "base/zero_page.h"
 #include "os/affinity.h"
 #include "os/mapping.h"
+#include "os/pagemap.h"
 #include "region/isolator.h"
 #include "sharing/due_pages.h"
 #include "sharing/guest_frames.h"
@@ -20,6 +21,7 @@ namespace vmm::sharing {
 using region::bump;
 using region::GuestMemory;
 using region::PageState;
+using region::PageWord;
 
 namespace {
 
@@ -31,6 +33,8 @@ constexpr std::uint64_t kSwept = 64;
 constexpr std::uint64_t kFewPages = 16;
 // Each so many passes look at what was not written, too: hints may have lost their places since.
 constexpr std::uint64_t kWholePass = 32;
+// Pages that no mapping was left for are looked at again when such a part of all mappings is.
+constexpr std::uint64_t kWorthALook = 16;
 
 }  // namespace
 
@@ -60,11 +64,14 @@ Result<std::unique_ptr<Sharer>> Sharer::create(const ProcessSecret& secret, cons
   auto table = std::make_unique<ShareTable>(std::move(*made));
   auto notes = FrameNotes::create(store, *table, options.key_mask);
   if (!notes) return tl::unexpected(notes.error());
-  return std::unique_ptr<Sharer>(new Sharer(secret, stores, store, options, std::move(table), std::move(*notes)));
+  auto seen = FrameSet::create(store.capacity());
+  if (!seen) return tl::unexpected(seen.error());
+  return std::unique_ptr<Sharer>(
+      new Sharer(secret, stores, store, options, std::move(table), std::move(*notes), std::move(*seen)));
 }
 
 Sharer::Sharer(const ProcessSecret& secret, const FrameStores& stores, FrameStore& store, const SharerOptions& options,
-               std::unique_ptr<ShareTable> table, FrameNotes notes) noexcept
+               std::unique_ptr<ShareTable> table, FrameNotes notes, FrameSet seen) noexcept
     : secret_(secret),
       key_mask_(options.key_mask),
       most_time_(options.most_time),
@@ -73,7 +80,8 @@ Sharer::Sharer(const ProcessSecret& secret, const FrameStores& stores, FrameStor
       table_(std::move(table)),
       notes_(std::move(notes)),
       taken_back_(stores, store, notes_),
-      batch_(stores, store, notes_) {}
+      batch_(stores, store, notes_),
+      seen_(std::move(seen)) {}
 
 Sharer::~Sharer() = default;
 
@@ -129,16 +137,21 @@ bool Sharer::step(GuestMemory& guest, std::uint64_t most, bool break_huge) {
     member->next += looked;
     most -= looked;
   } while (most > 0 && member->next < guest.pages() && !deadline.passed());
-  if (member->next < guest.pages()) return false;
+  if (member->next < guest.pages()) {
+    guest.counters.share.waiting.store(guest.pages() - member->next, std::memory_order_relaxed);
+    return false;
+  }
   member->next = 0;
   member->begun = false;
+  guest.counters.share.waiting.store(0, std::memory_order_relaxed);
   return true;
 }
 
 void Sharer::begin_pass(Member& member) noexcept {
   member.begun = true;
   const bool whole = ++member.passes % kWholePass == 0;
-  if (whole || (member.refused && GuestFrames::of(member.guest).mappings().permits(1))) {
+  const auto& mappings = GuestFrames::of(member.guest).mappings();
+  if (whole || (member.refused && mappings.permits(1, mappings.most() / kWorthALook))) {
     member.due.forget();
     member.refused = false;
   }
@@ -320,7 +333,7 @@ std::uint64_t Sharer::drop_zeros(Member& member, std::uint64_t page, std::uint64
     region::drop(guest.counters.staging, zeros);
     guest.uncharge(zeros);
     bump(guest.counters.share.zero, zeros);
-    for (std::uint64_t i = 0; i < zeros; ++i) run.words()[i] = run.words()[i].with_state(PageState::empty);
+    for (std::uint64_t i = 0; i < zeros; ++i) run.words()[i] = run.words()[i].with_dropped();
   }
   return std::max<std::uint64_t>(looked, 1);
 }
@@ -354,23 +367,48 @@ bool Sharer::find_broken(GuestMemory& guest, std::uint64_t most) noexcept {
   return true;
 }
 
-void Sharer::tell_common(GuestMemory& guest) const noexcept {
+void Sharer::estimate(GuestMemory& guest, std::uint64_t first, std::uint64_t count, ShareEstimator& estimator) {
+  const auto* const member = find(guest);
+  auto* const group = member == nullptr ? nullptr : estimator.find(member->salt);
+  if (group == nullptr || !guest.adopted()) return;
+  std::array<std::uint8_t, kChunk> bits;
+  if (guest.pagemap().bits(guest.at(first), count, bits.data()) != 0) return;
+  LockedPages::Words words;
+  const auto in_memory = [](PageWord w) { return w.state() == PageState::resident || w.state() == PageState::shared; };
+  const int tid = os::current_tid();
+  for (auto page = first; page < first + count; ++page) {
+    if (guest.table.load(page).dropped()) group->add_zero();
+    if ((bits[page - first] & os::kPresent) == 0) continue;
+    LockedPages one(guest, page, words);
+    if (!one.lock_next(in_memory)) continue;
+    const Reading reading(guest, tid);
+    group->add(one.at(0), estimator.keys());
+  }
+}
+
+void Sharer::tell_sharing(GuestMemory& guest) noexcept {
   double common = 0;
-  std::uint64_t runs = 0, next = 0;  // the frame that would go on with the run
-  auto left = guest.counters.shared.load();
-  for (std::uint64_t page = 0; left > 0 && page < guest.pages(); ++page) {
+  std::uint64_t runs = 0, frames = 0, candidates = 0, next = 0;  // the frame that would go on with the run
+  for (std::uint64_t page = 0; page < guest.pages(); ++page) {
     const auto word = guest.table.load(page);
     if (word.state() != PageState::shared) {
+      candidates += may_be_shared(word) ? 1 : 0;
       next = 0;
       continue;
     }
-    --left;
     runs += word.frame() != next || next == 0 ? 1 : 0;
     next = word.frame() + 1;
     // The word may be on its way: then the frame has other references by now, or none.
     common += 1.0 / std::max(stores_.references(word.frame()), 1U);
+    // Of another home's frames there are few, and for a while.
+    const bool is_own = &stores_.of(word.frame()) == &store_;
+    frames += !is_own || seen_.insert(FrameStores::frame_of(word.frame())) ? 1 : 0;
   }
-  guest.counters.share.common.store(common, std::memory_order_relaxed);
+  seen_.clear();
+  auto& counts = guest.counters.share;
+  counts.common.store(common, std::memory_order_relaxed);
+  counts.frames.store(frames, std::memory_order_relaxed);
+  counts.candidates.store(candidates, std::memory_order_relaxed);
   if (guest.frames) GuestFrames::of(guest).count_mappings(runs * MappingBudget::kOfARun);
 }
 

@@ -22,9 +22,11 @@
 #include "region/guest_memory.h"
 #include "sharing/deadline.h"
 #include "sharing/frame_notes.h"
+#include "sharing/frame_set.h"
 #include "sharing/frame_stores.h"
 #include "sharing/page_key.h"
 #include "sharing/share_batch.h"
+#include "sharing/share_estimator.h"
 #include "sharing/share_table.h"
 #include "sharing/taken_back.h"
 #include "vmm/result.h"
@@ -65,8 +67,12 @@ class Sharer {
   // Some pages that show frames are the guest's own again, and charged: others can be swapped only so. Returns how
   // many.
   std::uint64_t give_up(region::GuestMemory& guest, std::uint64_t most) noexcept;
-  // Tells what the guest's part of its frames is: ShareCounters::common.
-  void tell_common(region::GuestMemory& guest) const noexcept;
+  // Tells what the guest's part of its frames is, and how many pages are like no other: of all of the guest as it is now.
+  void tell_sharing(region::GuestMemory& guest) noexcept;
+
+  // Reads pages [first, first + count) of the guest, count <= region::kMostTaken, that are in memory, for the estimate.
+  // Throws std::bad_alloc.
+  void estimate(region::GuestMemory& guest, std::uint64_t first, std::uint64_t count, ShareEstimator& estimator);
 
   const ShareTable& table() const noexcept { return *table_; }
 
@@ -74,7 +80,7 @@ class Sharer {
   struct Member;
 
   Sharer(const ProcessSecret& secret, const FrameStores& stores, FrameStore& store, const SharerOptions& options,
-         std::unique_ptr<ShareTable> table, FrameNotes notes) noexcept;
+         std::unique_ptr<ShareTable> table, FrameNotes notes, FrameSet seen) noexcept;
   Member* find(const region::GuestMemory& guest) const noexcept;
   Member* owner_of(std::uint64_t number) const noexcept;
   void begin_pass(Member& member) noexcept;
@@ -97,6 +103,7 @@ class Sharer {
   FrameNotes notes_;
   TakenBack taken_back_;
   ShareBatch batch_;
+  FrameSet seen_;
   std::vector<std::unique_ptr<Member>> members_;  // by their first number
   std::uint32_t last_salt_ = 0;
   std::uint64_t sweep_hand_ = 0;  // bucket

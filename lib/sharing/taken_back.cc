@@ -47,7 +47,7 @@ std::uint64_t TakenBack::take(GuestMemory& guest, const PageKeys& keys, std::uin
     page += std::max<std::uint64_t>(run.count(), 1);
     if (run.count() == 0) continue;
     if (GuestFrames::of(guest).hide(run.first(), run.count(), run.words()) == 0) taken += run.count();
-    else bump(guest.counters.share.refused, run.count());
+    else bump(guest.counters.share.no_mapping, run.count());
   }
   return taken;
 }

@@ -83,7 +83,7 @@ class PageSharing : public EachWay {
     EXPECT_EQ(s.shared, shared);
     EXPECT_NEAR(static_cast<double>(common), static_cast<double>(s.shared_common), 3.0 * kPageSize);
     EXPECT_EQ(s.shared_saved, s.shared - s.shared_common);
-    EXPECT_EQ(s.consumed, s.overhead + resident + s.shared_common);
+    EXPECT_EQ(s.consumed, s.overhead + resident + s.share_frames);
   }
 };
 VMM_EACH_WAY(PageSharing);
@@ -95,7 +95,7 @@ TEST_P(PageSharing, GuestsOfOneSaltHaveOneCopy) {
   const auto before = *rig.host().stats();
   const auto r = share(rig, {&a, &b, &c});
   EXPECT_EQ(r.shared, 3 * kBytes);
-  EXPECT_EQ(r.saved, 2 * kBytes);
+  EXPECT_NEAR(static_cast<double>(r.saved), 2.0 * kBytes, 3) << "thirds of a page are rounded";
   EXPECT_GE(r.scanned, 3 * kBytes / 256) << "one page of each run, and those of the first guest";
   for (auto* guest : {&a, &b, &c}) {
     EXPECT_EQ(anonymous(*guest), 0u);
@@ -231,7 +231,7 @@ TEST_P(PageSharing, Hazard06_AllThatGuestsDoWithSharedPages) {
   }
   a = Guest();
   EXPECT_EQ(wrong_in(b, kCommon), "");
-  EXPECT_EQ(rig.host().stats()->shared_common, b.stats()->shared);
+  EXPECT_EQ(rig.host().stats()->share_frames, b.stats()->shared);
   // Its frames are its own now; another of that salt finds them.
   auto c = add(rig, "c");
   EXPECT_TRUE(eventually([&] {
@@ -241,8 +241,132 @@ TEST_P(PageSharing, Hazard06_AllThatGuestsDoWithSharedPages) {
   b = Guest();
   EXPECT_EQ(wrong_in(c, kCommon), "");
   c = Guest();
-  EXPECT_EQ(rig.host().stats()->shared_common, 0u);
+  EXPECT_EQ(rig.host().stats()->share_frames, 0u);
   EXPECT_EQ(rig.host().stats()->consumed, rig.host().stats()->overhead);
+}
+
+// What is saved within a guest, between guests, and by zeros is told apart, and is all that is saved.
+TEST_P(PageSharing, WhatIsSavedIsToldApart) {
+  HostRig rig(GetParam(), on);
+  auto a = add(rig, "a"), b = add(rig, "b");
+  constexpr std::uint64_t kZeros = 100;
+  // Of each content there are two pages in each guest, but for the first of `a`, which are of zeros.
+  for (auto* guest : {&a, &b})
+    for (std::uint64_t page = 0; page < kPages; ++page) fill_page(page_at(*guest, page), kCommon, page / 2, 1);
+  std::memset(page_at(a, 0), 0, kZeros * kPageSize);
+  share(rig, {&a, &b});
+  const auto check = [&] {
+    const auto s = *rig.host().stats();
+    EXPECT_EQ(s.shared_saved, s.shared_zero + s.shared_within + s.shared_between);
+    EXPECT_EQ(s.shared_saved, s.shared - s.shared_common);
+    EXPECT_NEAR(static_cast<double>(s.shared_common), static_cast<double>(s.share_frames), 2.0 * kPageSize);
+    return s;
+  };
+  auto s = check();
+  EXPECT_EQ(s.shared, 2 * kBytes);
+  EXPECT_EQ(s.share_frames, kBytes / 2);
+  EXPECT_EQ(a.stats()->shared_zero, kZeros * kPageSize);
+  EXPECT_EQ(a.stats()->shared_within, (kBytes - kZeros * kPageSize) / 2);
+  EXPECT_EQ(b.stats()->shared_within, kBytes / 2);
+  EXPECT_NEAR(static_cast<double>(s.shared_between), static_cast<double>(kBytes - kZeros * kPageSize) / 2,
+              2.0 * kPageSize);
+  EXPECT_GT(s.share_cpu_ns, 0u);
+  EXPECT_GT(s.share_saved_per_second, 0.0);
+  // A zero that is written to takes memory again, and so do those that are filled along with it.
+  for (std::uint64_t page = 0; page < 10; ++page) fill_page(page_at(a, page), 1, page, 2);
+  EXPECT_LE(a.stats()->shared_zero, (kZeros - 10) * kPageSize);
+  EXPECT_EQ(a.stats()->resident, kZeros * kPageSize - a.stats()->shared_zero);
+  ASSERT_TRUE(a.discard(10 * kPageSize, 20 * kPageSize));
+  EXPECT_EQ(anonymous(a), 10 * kPageSize);
+  ASSERT_TRUE(rig.host().share_now());
+  check();
+  EXPECT_EQ(a.stats()->share_candidates, 10 * kPageSize);
+  EXPECT_EQ(a.stats()->share_waiting, 0u);
+}
+
+// What sharing could save is found without sharing anything, as the salts are and were there one.
+TEST_P(PageSharing, WhatCouldBeSavedIsEstimated) {
+  HostRig rig(GetParam(), on);
+  auto a = add(rig, "a"), b = add(rig, "b"), alone = add(rig, "alone", ""), off = add(rig, "off", "common", false);
+  std::memset(page_at(alone, 0), 0, 64 * kPageSize);
+  const auto estimated = [&] {
+    const auto estimate = rig.host().estimate_sharing();
+    EXPECT_TRUE(estimate) << estimate.error().message();
+    return estimate.value_or(ShareEstimate{});
+  };
+  ShareEstimate e;
+  EXPECT_TRUE(eventually([&] { return (e = estimated()).looked == 3 * kBytes; }));
+  EXPECT_EQ(e.zero, 64 * kPageSize);
+  EXPECT_EQ(e.saved, kBytes + 64 * kPageSize);
+  EXPECT_EQ(e.saved_in_one_group, 2 * kBytes);
+  ASSERT_EQ(e.groups.size(), 2u);
+  std::sort(e.groups.begin(), e.groups.end(), [](const auto& x, const auto& y) { return x.salt < y.salt; });
+  EXPECT_EQ(e.groups[0].salt, "alone");
+  EXPECT_EQ(e.groups[0].guests, 1u);
+  EXPECT_EQ(e.groups[0].saved, 64 * kPageSize);
+  EXPECT_EQ(e.groups[1].salt, "common");
+  EXPECT_EQ(e.groups[1].guests, 2u);
+  EXPECT_EQ(e.groups[1].looked, 2 * kBytes);
+  EXPECT_EQ(e.groups[1].saved, kBytes);
+  for (auto* guest : {&a, &b, &alone, &off}) {
+    EXPECT_EQ(anonymous(*guest), kBytes) << "nothing was shared";
+    EXPECT_EQ(guest->stats()->shared, 0u);
+  }
+  // It is kept.
+  share(rig, {&a, &b});
+  EXPECT_EQ(rig.host().stats()->shared_saved, e.saved);
+  EXPECT_TRUE(eventually([&] { return (e = estimated()).looked == 3 * kBytes; }));
+  EXPECT_EQ(e.saved, kBytes + 64 * kPageSize) << "what is shared already counts, too";
+}
+
+TEST_P(PageSharing, RatesAreChangedWhileTheHostRuns) {
+  HostRig rig(GetParam(), on);
+  auto a = add(rig, "a"), b = add(rig, "b");
+  for (auto* guest : {&a, &b}) HostRig::reclaim_all(*guest);
+  for (auto* guest : {&a, &b}) EXPECT_EQ(wrong_in(*guest, kCommon), "");
+  HostChange change;
+  change.share_scan_time = std::chrono::seconds(1);
+  change.share_rate_max = 1'000'000;
+  change.share_scan_ghz = 1000;
+  ASSERT_TRUE(rig.host().configure(change));
+  EXPECT_TRUE(eventually([&] { return a.stats()->shared == kBytes && b.stats()->shared == kBytes; }));
+  EXPECT_EQ(anonymous(a), 0u);
+  change.share_rate_max = 0;
+  const auto refused = rig.host().configure(change);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message(), HasSubstr("share_rate_max = 0"));
+}
+
+TEST_P(PageSharing, AHostWithoutItCannotBeToldToShare) {
+  HostRig rig(GetParam(), [](HostOptions& o) { o.share_scan_ghz = 0; });
+  HostChange change;
+  change.share_scan_ghz = 4;
+  const auto refused = rig.host().configure(change);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code.value(), EINVAL);
+  EXPECT_THAT(refused.error().message(), HasSubstr("share_scan_ghz = 4"));
+  EXPECT_THAT(refused.error().message(), HasSubstr("create the host with"));
+  EXPECT_FALSE(rig.host().estimate_sharing());
+}
+
+// ESX Mem.AllocGuestLargePage = 0: no guest gets a huge page, whatever it asks for.
+TEST_P(PageSharing, HugePagesAreForbiddenHostWide) {
+  for (const bool allowed : {true, false}) {
+    HostRig rig(GetParam(), allowed ? [](HostOptions& o) { o.management = Management::automatic; }
+                                    : [](HostOptions& o) {
+                                        o.management = Management::automatic;
+                                        o.alloc_guest_large_page = false;
+                                      });
+    GuestOptions o;
+    o.name = "large";
+    o.memory = 4 * kHugePageSize;
+    auto guest = rig.host().create_guest(o);
+    ASSERT_TRUE(guest) << guest.error().message();
+    std::memset(page_at(*guest, 0), 1, o.memory);
+    const auto huge = smaps_bytes(page_at(*guest, 0), o.memory, "AnonHugePages");
+    if (allowed && huge == 0) GTEST_SKIP() << "the kernel has no huge page to give";
+    EXPECT_EQ(huge > 0, allowed);
+  }
 }
 
 // Memory that sharing saves is there for others: guests that together are larger than it, and nothing is swapped.

@@ -459,7 +459,7 @@ TEST_P(Sharing, Hazard19_MappingsAreKeptForOthers) {
   const auto shared = count(a, PageState::shared);
   EXPECT_GT(shared, 100u);
   EXPECT_LT(shared, 2 * kPages);
-  EXPECT_GT(a->counters.share.refused + b->counters.share.refused, 0u);
+  EXPECT_GT(a->counters.share.no_mapping + b->counters.share.no_mapping, 0u);
   EXPECT_LE(mappings_in(a.at(0), 4 * kBytes) + mappings_in(b.at(0), 4 * kBytes), before + mappings_.most());
   // Runs of eight and more are worth it.
   for (auto* guest : {&a, &b}) fill_common(*guest, 3 * kPages, kPages, 3 * kPages);
@@ -578,7 +578,7 @@ TEST_P(Sharing, Hazard19_WhatWasRefusedIsSharedWhenThereAreMappings) {
   mappings_.add(mappings_.most() / 2);
   pass({&a, &b});
   EXPECT_EQ(count(a, PageState::shared), 0u);
-  EXPECT_EQ(b->counters.share.refused, kPages / 8);
+  EXPECT_EQ(b->counters.share.no_mapping, kPages / 8);
   if (rig_->moves()) {
     const auto looked = b->counters.share.looked.load();
     pass({&b});
@@ -602,7 +602,7 @@ TEST_P(Sharing, Hazard28_WithoutMappingsNothingIsShared) {
   }
   EXPECT_EQ(count(a, PageState::shared) + count(b, PageState::shared), 0u);
   EXPECT_EQ(frames(), 0u);
-  EXPECT_GT(b->counters.share.refused, 0u);
+  EXPECT_GT(b->counters.share.no_mapping, 0u);
   expect_sums({&a, &b});
   for (auto* guest : {&a, &b}) EXPECT_EQ(wrong_common(*guest, 0, kPages, 0), "");
   pass({&a, &b});

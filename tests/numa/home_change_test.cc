@@ -344,7 +344,7 @@ TEST_F(HomeChange, SharedPagesAreSharedOnTheNewNode) {
     EXPECT_TRUE(host_.share_now());
     return a.stats()->shared == kBytes && c.stats()->shared == kBytes && b.stats()->shared == 0;
   }));
-  EXPECT_EQ(host_.stats()->shared_common, kBytes);
+  EXPECT_EQ(host_.stats()->share_frames, kBytes);
   EXPECT_EQ(pages_on(a, second_), pages);
   EXPECT_EQ(pages_on(c, second_), pages);
   EXPECT_EQ(pages_on(b, first_), pages);

@@ -47,6 +47,23 @@ TEST(ShareRate, ProcessorsSpendNoMoreThanTheyMay) {
   EXPECT_EQ(plan_share_rate(s), 0.0);
 }
 
+// Where nothing was ever found it is looked at less and less, down to a sixteenth.
+TEST(ShareRate, WhatNeverMatchesIsLookedAtLess) {
+  auto s = snapshot();
+  const auto full = plan_share_rate(s);
+  auto before = full;
+  for (s.fruitless = 1; s.fruitless < 100; ++s.fruitless) {
+    const auto rate = plan_share_rate(s);
+    EXPECT_LE(rate, before);
+    before = rate;
+  }
+  EXPECT_EQ(before, full / 16);
+  s.fruitless = 1;
+  EXPECT_EQ(plan_share_rate(s), full);
+  s.fruitless = 2;
+  EXPECT_EQ(plan_share_rate(s), full / 2);
+}
+
 TEST(ShareRate, OfNothingNothing) {
   EXPECT_EQ(plan_share_rate({}), 0.0);
   auto s = snapshot();

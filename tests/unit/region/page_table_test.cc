@@ -151,5 +151,31 @@ TEST(PageTable, ATouchEndsTheWatchOfItsPageOrOfItsHugePage) {
   for (std::uint64_t page = 0; page < table.pages(); ++page) EXPECT_FALSE(table.load(page).locked()) << page;
 }
 
+// Pages of zeros that were dropped are counted until they are touched, or are something else.
+TEST(PageTable, CountsDroppedPagesUntilTheyChange) {
+  auto made = PageTable::create(8);
+  ASSERT_TRUE(made) << made.error().message();
+  auto& table = *made;
+  const auto set = [&](std::uint64_t page, auto&& change) { table.unlock(page, change(table.lock(page))); };
+  const auto become = [&](std::uint64_t page, PageState state) {
+    set(page, [&](PageWord w) { return w.with_state(state); });
+  };
+  for (std::uint64_t page = 0; page < 4; ++page) {
+    become(page, PageState::resident);
+    become(page, PageState::isolated);
+    set(page, [](PageWord w) { return w.with_dropped(); });
+  }
+  EXPECT_EQ(table.dropped(), 4u);
+  become(0, PageState::resident);
+  become(1, PageState::ballooned);
+  EXPECT_EQ(table.dropped(), 2u);
+  EXPECT_FALSE(table.load(0).has_slot());
+  EXPECT_EQ(table.load(0).slot(), 0u);
+  // Empty once more, but for another reason.
+  become(0, PageState::empty);
+  EXPECT_EQ(table.dropped(), 2u);
+  EXPECT_FALSE(table.load(0).dropped());
+}
+
 }  // namespace
 }  // namespace vmm::region
