@@ -12,16 +12,8 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-PATH+=:/usr/sbin:/sbin
-
-skip() {
-  echo "skipped: $*"
-  exit 77
-}
-fail() {
-  echo "failed: $*"
-  exit 1
-}
+# shellcheck source=tests/vm/rig.sh
+source "$here/rig.sh"
 
 # The machine, as QEMU's arguments.
 machine=() processors=0 memory=0 count=0
@@ -63,29 +55,11 @@ describe_machine() {
   esac
 }
 
-# add_program <program>: with the libraries that it loads, all where they lie here; without debug information.
-add_program() {
-  local file
-  cp -L --parents "$1" "$root"
-  strip -g "$root$1"
-  while read -r file; do
-    if [[ ! -e $root$file ]]; then cp -L --parents "$file" "$root"; fi
-  done < <(ldd "$1" 2> /dev/null | grep -oE '/[^ ]+')
-}
-
 # run_in_machine <program> [argument]...: a line of what the machine runs.
 run_in_machine() { printf 'run %s\n' "${*@Q}" >> "$root/programs"; }
 
-make_disk() {
-  local applet
-  root=$work/root
-  mkdir -p "$root"/{bin,dev,etc,proc,sys,tmp,var/tmp}
-  chmod 1777 "$root"/{tmp,var/tmp}
-  cp "$here/init" "$root/init"
-  add_program "$(command -v busybox)"
-  for applet in $(busybox --list); do
-    if [[ $applet != busybox ]]; then ln -s "$(command -v busybox)" "$root/bin/$applet"; fi
-  done
+add_programs() {
+  make_root "$work/root"
   printf 'export VMM_RIG=%q GTEST_COLOR=no\n' "$topology" > "$root/programs"
   if [[ ${1:-} == --run ]]; then
     shift
@@ -94,8 +68,6 @@ make_disk() {
   else
     add_tests "$@"
   fi
-  truncate -s 4G "$work/disk"
-  mkfs.ext4 -q -F -d "$root" "$work/disk"
 }
 
 add_tests() {
@@ -165,9 +137,7 @@ shift 3
 prealloc=off
 if [[ ${1:-} == --run ]]; then prealloc=on; fi
 describe_machine "$topology"
-for tool in qemu-system-x86_64 busybox mkfs.ext4; do
-  command -v "$tool" > /dev/null || skip "$tool is not installed"
-done
+need_tools
 limit=${VMM_VM_SECONDS:-$([[ -n ${VMM_FULL:-} ]] && echo 7200 || echo 1800)}
 logs=$build/vm/$version.$topology
 mkdir -p "$logs"
@@ -177,7 +147,8 @@ image=$("$here/kernel.sh" "$version" "$build/vm/kernels") || { status=$?; echo "
 work=$(mktemp -d "$logs/work.XXXXXX") emulator=
 trap 'if [[ -n $emulator ]]; then kill "$emulator" 2> /dev/null || true; fi; rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
-make_disk "$@"
+add_programs "$@"
+make_disk "$work/disk" 4G
 status=0
 boot || status=$?
 touch "$logs"/{console,kernel}.log
