@@ -7,78 +7,63 @@
 #include <cinttypes>
 #include <cstdint>
 #include <cstring>
+#include <deque>
 #include <memory>
-#include <numeric>
-#include <random>
-#include <span>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "comparisons.h"
+#include "page_sharing/distinct_pages.h"
+#include "sharing_images.h"
 #include "support/hosts.h"
 #include "support/ksm.h"
 #include "support/measure.h"
+#include "support/memory.h"
+#include "support/memory_cgroup.h"
 
 namespace vmm::bench {
 namespace {
 
-constexpr std::uint64_t kBytes = 64 * MiB, kPages = kBytes / kPageSize;  // of each of two guests
 constexpr int kTimes = 3;
 constexpr double kPatience = 60;  // seconds, for ksmd
 
-// What each page holds: pages of equal numbers are equal; 0 is a page of zeros.
-using Contents = std::vector<std::uint64_t>;
-
-// Runs of `length` pages that both hold, in another order in the second.
-std::pair<Contents, Contents> runs_of(std::uint64_t length) {
-  Contents first(kPages), second(kPages);
-  std::iota(first.begin(), first.end(), 1);
-  std::vector<std::uint64_t> order(kPages / length);
-  std::iota(order.begin(), order.end(), 0);
-  std::shuffle(order.begin(), order.end(), std::mt19937_64(1));
-  for (std::uint64_t i = 0; i < kPages; ++i) second[i] = 1 + order[i / length] * length + i % length;
-  return {first, second};
+std::uint64_t bytes_of(const Images& images) {
+  std::uint64_t bytes = 0;
+  for (const auto& image : images) bytes += image.size();
+  return bytes;
 }
 
-std::pair<Contents, Contents> clones() {
-  auto [first, second] = runs_of(kPages);
-  std::rotate(second.begin(), second.end() - 3, second.end());
-  return {first, second};
+// What sharing can save of them at most, in pages.
+double most_of(const Images& images) {
+  page_sharing::DistinctPages pages;
+  for (const auto& image : images) pages.add(image);
+  return static_cast<double>(pages.count().spare()) / kPageSize;
 }
 
-// Nine of ten pages are of zeros, the others are like no other.
-std::pair<Contents, Contents> mostly_zero() {
-  Contents first(kPages), second(kPages);
-  for (std::uint64_t i = 0; i < kPages; ++i) {
-    first[i] = i % 10 == 0 ? 1 + i : 0;
-    second[i] = i % 10 == 0 ? 1 + kPages + i : 0;
+// This process is in a control group of its own meanwhile, if there may be one.
+class Counted {
+ public:
+  Counted() : group_(MemoryCgroup::create(reason_)) {
+    if (group_ != nullptr) group_->enter();
   }
-  return {first, second};
-}
-
-std::pair<Contents, Contents> nothing_equal() {
-  Contents first(kPages), second(kPages);
-  std::iota(first.begin(), first.end(), 1);
-  std::iota(second.begin(), second.end(), 1 + kPages);
-  return {first, second};
-}
-
-void fill(std::span<std::byte> memory, const Contents& contents) {
-  for (std::uint64_t page = 0; page < kPages; ++page) {
-    auto* const words = reinterpret_cast<std::uint64_t*>(memory.data() + page * kPageSize);
-    if (contents[page] == 0) {
-      std::memset(words, 0, kPageSize);
-      continue;
-    }
-    std::uint64_t x = contents[page] * 0x9e3779b97f4a7c15ULL;
-    for (std::size_t i = 0; i < kPageSize / sizeof *words; ++i) {
-      x ^= x << 13, x ^= x >> 7, x ^= x << 17;
-      words[i] = x;
-    }
+  ~Counted() {
+    if (group_ != nullptr) group_->leave();
   }
-}
+  Counted(const Counted&) = delete;
+  Counted& operator=(const Counted&) = delete;
+
+  // Pages, from now on charged to the group, or 0.
+  double charged() const { return group_ == nullptr ? 0 : static_cast<double>(group_->usage()) / kPageSize; }
+
+ private:
+  std::string reason_;
+  std::unique_ptr<MemoryCgroup> group_;
+};
+
+// Pages that this process has, each divided by how often it is mapped.
+double proportional() { return static_cast<double>(read_smaps().pss) / kPageSize; }
 
 // Of the process, all threads.
 double cpu_seconds() {
@@ -93,82 +78,88 @@ double cpu_seconds() {
 struct Found {
   double cpu = 0, again = 0;  // seconds of processor time: until all is found, and for one more look
   double saved = 0;           // pages
+  // By how much the memory of the process has become less meanwhile, in pages: as its control group counts, 0 where it
+  // has none, and by its mappings.
+  double group_fall = 0, mapped_fall = 0;
 };
 
-Found by_library(const Settings& settings, const std::pair<Contents, Contents>& contents) {
+Found by_library(const Settings& settings, const Images& images) {
+  const Counted counted;
   HostOptions options;
-  options.memory = 4 * kBytes;
+  options.memory = 2 * bytes_of(images);
   options.swap_directory = settings.directory;
   options.management = Management::at_creation;
   options.share_scan_ghz = 4;
   options.share_scan_time = std::chrono::hours(24);  // nothing by itself meanwhile
   auto host = make_host(options);
   std::vector<Guest> guests;
-  for (const auto* held : {&contents.first, &contents.second}) {
+  for (const auto& image : images) {
     GuestOptions guest;
     guest.name = "g" + std::to_string(guests.size());
-    guest.memory = guest.reservation = kBytes;
+    guest.memory = guest.reservation = image.size();
     guest.large_pages = false;
     guest.share_salt = "bench";
     guests.push_back(value_of(host.create_guest(guest)));
-    fill(guests.back().memory(), *held);
+    std::memcpy(guests.back().memory().data(), image.data(), image.size());
   }
   settle();
   Found found;
+  const double group_before = counted.charged(), mapped_before = proportional();
   const double begin = cpu_seconds();
   const auto report = value_of(host.share_now());
+  found.cpu = cpu_seconds() - begin;
+  settle();
+  found.group_fall = group_before - counted.charged();
+  found.mapped_fall = mapped_before - proportional();
   const double middle = cpu_seconds();
   value_of(host.share_now());
-  found.cpu = middle - begin;
   found.again = cpu_seconds() - middle;
   found.saved = static_cast<double>(report.saved + report.zero) / kPageSize;
   return found;
 }
 
+// Plain memory that the kernel may merge.
 class Plain {
  public:
-  explicit Plain(const Contents& contents) {
-    void* const at = ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (at == MAP_FAILED) throw std::runtime_error("mmap");
-    memory_ = {static_cast<std::byte*>(at), kBytes};
-    ::madvise(at, kBytes, MADV_NOHUGEPAGE);
-    fill(memory_, contents);
-    if (::madvise(at, kBytes, MADV_MERGEABLE) != 0) throw std::runtime_error("madvise(MADV_MERGEABLE)");
+  explicit Plain(const Image& image) : mapping_(image.size(), Pages::small) {
+    const auto memory = mapping_.memory();
+    std::memcpy(memory.data(), image.data(), image.size());
+    if (::madvise(memory.data(), memory.size(), MADV_MERGEABLE) != 0)
+      throw std::runtime_error("madvise(MADV_MERGEABLE)");
   }
-  ~Plain() { ::munmap(memory_.data(), memory_.size()); }
-  Plain(const Plain&) = delete;
-  Plain& operator=(const Plain&) = delete;
 
  private:
-  std::span<std::byte> memory_;
+  PlainMapping mapping_;
 };
 
-// Until it has looked at all pages of both so many times, and then finds no more.
-void wait_for_looks(const Ksm& ksm, std::uint64_t times) {
+// Until it has looked at that many pages.
+void wait_for_looks(const Ksm& ksm, std::uint64_t pages) {
   const double end = now_seconds() + kPatience;
-  const auto until = ksm.looked() + times * 2 * kPages;
+  const auto until = ksm.looked() + pages;
   while (ksm.looked() < until) {
     if (now_seconds() > end) throw std::runtime_error("ksmd does not look at all pages");
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 }
 
-Found by_kernel(Ksm& ksm, const std::pair<Contents, Contents>& contents) {
+Found by_kernel(Ksm& ksm, const Images& images) {
   ksm.unmerge();
-  const Plain first(contents.first), second(contents.second);
+  std::deque<Plain> plain;
+  for (const auto& image : images) plain.emplace_back(image);
+  const auto pages = bytes_of(images) / kPageSize;
   settle();
   Found found;
   const double begin = ksm.cpu_seconds();
   const auto saved = [&] { return ksm.merged() + ksm.zeros(); };
   ksm.on();
   // A page is merged when its checksum was the same twice, with what a whole scan has seen.
-  wait_for_looks(ksm, 3);
+  wait_for_looks(ksm, 3 * pages);
   for (auto before = ~std::uint64_t{0}; before != saved();) {
     before = saved();
-    wait_for_looks(ksm, 1);
+    wait_for_looks(ksm, pages);
   }
   const double middle = ksm.cpu_seconds();
-  wait_for_looks(ksm, 1);
+  wait_for_looks(ksm, pages);
   found.again = ksm.cpu_seconds() - middle;
   ksm.off();
   found.cpu = middle - begin;
@@ -176,30 +167,63 @@ Found by_kernel(Ksm& ksm, const std::pair<Contents, Contents>& contents) {
   return found;
 }
 
-void compare(const Settings& settings, Ksm& ksm, Report& report, const std::string& what,
-             const std::pair<Contents, Contents>& contents, double bound, double bound_again) {
-  Samples ours, peer, ours_again, peer_again, saved, peer_saved;
+struct Bounds {
+  double cpu = 0, again = 0;         // at most, of KSM's; 0: none
+  double saved = 0, given_back = 0;  // at least, of what can be saved; 0: not told
+};
+
+void compare(const Settings& settings, Ksm& ksm, Report& report, const std::string& what, const Images& images,
+             const Bounds& bounds) {
+  Samples ours, peer, ours_again, peer_again, saved, peer_saved, group_fall, mapped_fall;
   const auto add_found = [&](const Found& found, Samples& cpu, Samples& again, Samples& pages) {
     cpu.add(found.cpu * 1e6 / std::max(found.saved, 1.0));
     again.add(found.again * 1e3);
     pages.add(found.saved);
   };
   for (int i = 0; i < kTimes; ++i) {
-    const auto library = [&] { add_found(by_library(settings, contents), ours, ours_again, saved); };
+    const auto library = [&] {
+      const auto found = by_library(settings, images);
+      add_found(found, ours, ours_again, saved);
+      group_fall.add(found.group_fall);
+      mapped_fall.add(found.mapped_fall);
+    };
     if (i % 2 == 0) library();
-    add_found(by_kernel(ksm, contents), peer, peer_again, peer_saved);
+    add_found(by_kernel(ksm, images), peer, peer_again, peer_saved);
     if (i % 2 != 0) library();
   }
-  const auto pages = text("%.0f and %.0f of %" PRIu64 " pages saved", saved.median(), peer_saved.median(), 2 * kPages);
-  if (bound > 0)
-    report.at_most("sharing, " + what + ": processor time a page saved / KSM's", ours.median() / peer.median(), bound,
+  const auto name = "sharing, " + what + ": ";
+  const auto pages = text("%.0f and %.0f of %" PRIu64 " pages saved", saved.median(), peer_saved.median(),
+                          bytes_of(images) / kPageSize);
+  if (bounds.cpu > 0)
+    report.at_most(name + "processor time a page saved / KSM's", ours.median() / peer.median(), bounds.cpu,
                    text("%.2f and %.2f us; ", ours.median(), peer.median()) + pages);
-  const auto again = text("%.1f and %.1f ms for 128 MiB; ", ours_again.median(), peer_again.median()) + pages;
-  if (bound_again > 0)
-    report.at_most("sharing, " + what + ": one more look / KSM's", ours_again.median() / peer_again.median(),
-                   bound_again, again);
+  const auto again =
+      text("%.1f and %.1f ms for %" PRIu64 " MiB; ", ours_again.median(), peer_again.median(), bytes_of(images) / MiB) +
+      pages;
+  if (bounds.again > 0)
+    report.at_most(name + "one more look / KSM's", ours_again.median() / peer_again.median(), bounds.again, again);
   else
-    report.note("sharing, " + what + ": one more look / KSM's", ours_again.median() / peer_again.median(), again);
+    report.note(name + "one more look / KSM's", ours_again.median() / peer_again.median(), again);
+  if (bounds.saved == 0) return;
+  const double most = most_of(images);
+  report.at_least(name + "saved / what can be", saved.median() / most, bounds.saved,
+                  text("%.0f pages; %.0f are like another or of zeros; KSM %.3f", saved.median(), most,
+                       peer_saved.median() / most));
+  const bool grouped = group_fall.median() > 0;
+  report.at_least(name + "memory given back / what can be", (grouped ? group_fall : mapped_fall).median() / most,
+                  bounds.given_back,
+                  (grouped ? text("%.0f pages by the control group, ", group_fall.median()) : std::string()) +
+                      text("%.0f by what the process maps; of %.0f", mapped_fall.median(), most));
+}
+
+// What real guests hold: kernels, page caches, data of their own.
+void compare_real_guests(const Settings& settings, Ksm& ksm, Report& report) {
+  const std::string what = "real guest images";
+  try {
+    compare(settings, ksm, report, what, real_guests(), {0.2, 0.05, 0.99, 0.97});
+  } catch (const NoImages& e) {
+    report.skipped("sharing, " + what, e.what());
+  }
 }
 
 }  // namespace
@@ -213,12 +237,13 @@ void compare_sharing(const Settings& settings, Report& report) {
     report.skipped("sharing", e.what());
     return;
   }
-  compare(settings, *ksm, report, "scattered pages", runs_of(1), 0.5, 0.05);
-  compare(settings, *ksm, report, "runs of 8", runs_of(8), 0.2, 0.05);
-  compare(settings, *ksm, report, "runs of 64", runs_of(64), 0.2, 0.05);
-  compare(settings, *ksm, report, "clones at other places", clones(), 0.2, 0.05);
-  compare(settings, *ksm, report, "nine of ten zeros", mostly_zero(), 0.2, 0);
-  compare(settings, *ksm, report, "nothing equal", nothing_equal(), 0, 0.05);
+  compare(settings, *ksm, report, "scattered pages", runs_of(1), {0.5, 0.05});
+  compare(settings, *ksm, report, "runs of 8", runs_of(8), {0.2, 0.05});
+  compare(settings, *ksm, report, "runs of 64", runs_of(64), {0.2, 0.05});
+  compare(settings, *ksm, report, "clones at other places", clones(), {0.2, 0.05});
+  compare(settings, *ksm, report, "nine of ten zeros", mostly_zero(), {0.2, 0});
+  compare(settings, *ksm, report, "nothing equal", nothing_equal(), {0, 0.05});
+  compare_real_guests(settings, *ksm, report);
 }
 
 }  // namespace vmm::bench

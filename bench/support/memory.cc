@@ -91,6 +91,7 @@ Smaps read_smaps(std::span<const std::byte> memory) {
       counted = memory.empty() || (from < last && first < to);
     } else if (counted && std::sscanf(line.c_str(), "%63[^:]: %" SCNu64 " kB", key, &kilobytes) == 2) {
       if (std::strcmp(key, "Rss") == 0) sums.rss += kilobytes * KiB;
+      if (std::strcmp(key, "Pss") == 0) sums.pss += kilobytes * KiB;
       if (std::strcmp(key, "Anonymous") == 0) sums.anonymous += kilobytes * KiB;
       if (std::strcmp(key, "AnonHugePages") == 0) sums.huge += kilobytes * KiB;
     }

@@ -50,6 +50,7 @@ std::uint64_t count_wrong(std::span<std::byte> memory, std::uint64_t round);
 // Sums over the mappings that overlap `memory`, or over all of them for an empty span; bytes.
 struct Smaps {
   std::uint64_t rss = 0, anonymous = 0, huge = 0;
+  std::uint64_t pss = 0;  // each page divided by how often it is mapped
 };
 Smaps read_smaps(std::span<const std::byte> memory = {});
 

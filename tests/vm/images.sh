@@ -7,7 +7,7 @@
 #
 # Each guest is a machine in software emulation that boots that kernel of Debian's ("6.12") with a command line of its
 # own. It lays addresses out by chance (KASLR), reads the same files into its page cache, in another order, and writes
-# data of its own. Then it says that it is quiet, and is stopped. Environment: VMM_VM_SECONDS, the most that a guest gets.
+# data of its own. Then it says that it is quiet, and is stopped. Environment: VMM_VM_SECONDS, at most for each.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
