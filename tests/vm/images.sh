@@ -60,7 +60,7 @@ boot_guest() {
   emulator=$!
   until grep -qsx 'vm: quiet' "$log"; do
     if ! kill -0 "$emulator" 2> /dev/null || [[ $waited -ge $limit ]]; then
-      tail -n 20 "$log.emulator" "$log.kernel" "$log" 2> /dev/null || true
+      tail -n 20 "$log.emulator" "$log.kernel" "$log" >&2 || true
       fail "guest $1 was not quiet after $waited s"
     fi
     sleep 1

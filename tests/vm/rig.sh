@@ -20,10 +20,11 @@ need_tools() {
   done
 }
 
-# add_program <program>: with the libraries that it loads, all where they lie here; without debug information.
+# add_program <program>: with the libraries that it loads, all where they lie here; without debug information. Where
+# BusyBox has linked its own of that name, the link goes: followed, it leads out of the root folder.
 add_program() {
   local file
-  cp -L --parents "$1" "$root"
+  cp -L --remove-destination --parents "$1" "$root"
   strip -g "$root$1"
   while read -r file; do
     if [[ ! -e $root$file ]]; then cp -L --parents "$file" "$root"; fi
