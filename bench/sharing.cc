@@ -114,7 +114,7 @@ Found by_library(const Settings& settings, const Images& images) {
   const double middle = cpu_seconds();
   value_of(host.share_now());
   found.again = cpu_seconds() - middle;
-  found.saved = static_cast<double>(report.saved + report.zero) / kPageSize;
+  found.saved = static_cast<double>(report.saved) / kPageSize;
   return found;
 }
 

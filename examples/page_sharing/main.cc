@@ -128,10 +128,12 @@ int check(const Outcome& outcome) {
   return status;
 }
 
-void print_guest(const char* name, std::uint64_t memory, const PageCount& held, std::uint64_t zero,
-                 std::uint64_t shared, std::uint64_t common, std::uint64_t saved) {
-  std::printf("%-24.24s %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f\n", name, mib(memory), mib(held.zero),
-              mib(held.spare()), mib(zero), mib(shared), mib(common), mib(saved));
+// Of a guest or a host: the statistics of both have the same names.
+template <class Stats>
+void print_guest(const char* name, std::uint64_t memory, const PageCount& held, const Stats& s) {
+  std::printf("%-24.24s %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f\n", name, mib(memory), mib(held.zero),
+              mib(held.spare()), mib(s.shared), mib(s.shared_common), mib(s.shared_saved), mib(s.shared_zero),
+              mib(s.shared_within), mib(s.shared_between));
 }
 
 // Microseconds of processor time for each page saved.
@@ -140,19 +142,19 @@ double per_page(const Outcome& o) {
 }
 
 void print_outcome(const Outcome& o) {
-  std::printf("%-24s %9s %19s %9s %29s\n", "", "", "held, MiB", "zeros", "shared pages, MiB");
-  std::printf("%-24s %9s %9s %9s %9s %9s %9s %9s\n", "guest", "MiB", "zeros", "alike", "dropped", "shared", "common",
-              "saved");
+  std::printf("%-24s %9s %19s %49s\n", "", "", "held, MiB", "shared, MiB");
+  std::printf("%-24s %9s %9s %9s %9s %9s %9s %9s %9s %9s\n", "guest", "MiB", "zeros", "alike", "shared", "common",
+              "saved", "by zeros", "within", "between");
   vmm::GuestStats all;
   for (const auto& g : o.guests) {
     const auto& s = g.stats;
-    print_guest(s.name.c_str(), s.memory, g.held, s.share_zero, s.shared, s.shared_common, s.shared_saved);
+    print_guest(s.name.c_str(), s.memory, g.held, s);
     all.memory += s.memory;
     all.share_changing += s.share_changing;
     all.share_huge += s.share_huge;
     all.share_refused += s.share_refused;
   }
-  print_guest("host", all.memory, o.held, o.zero(), o.host.shared, o.host.shared_common, o.host.shared_saved);
+  print_guest("host", all.memory, o.held, o.host);
   std::printf(
       "(zeros, alike: counted in the images; of a guest alone, alike is what it could save without the others)\n");
 
@@ -202,7 +204,7 @@ int run_curve(const Flags& flags, std::span<const Image> images) {
     const auto o = share_images(flags.settings, images.first(n));
     if (!o) return fail(o.error());
     status = std::max(status, check(*o));
-    const double shared = percent(o->host.shared + o->zero(), o->held.all);
+    const double shared = percent(o->host.shared, o->held.all);
     const double reclaimed = percent(o->saved(), o->held.all);
     std::printf("%6zu %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f %12.2f\n", n, mib(o->held.all), shared, reclaimed,
                 percent(o->held.spare(), o->held.all), published(n), mib(o->before.proportional),

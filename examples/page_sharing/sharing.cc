@@ -98,12 +98,6 @@ vmm::Result<void> share(vmm::Host& host, Outcome& outcome) {
 
 }  // namespace
 
-std::uint64_t Outcome::zero() const noexcept {
-  std::uint64_t bytes = 0;
-  for (const auto& guest : guests) bytes += guest.stats.share_zero;
-  return bytes;
-}
-
 vmm::Result<Outcome> share_images(const Settings& settings, std::span<const Image> images) {
   auto host = make_host(settings, images);
   if (!host) return tl::unexpected(host.error());

@@ -37,10 +37,8 @@ struct Outcome {
   double second_look = 0;
   smaps::Rollup before, after;  // around both
 
-  // Bytes of pages of zeros that were dropped.
-  std::uint64_t zero() const noexcept;
   // Bytes of pages that no longer take memory.
-  std::uint64_t saved() const noexcept { return zero() + host.shared_saved; }
+  std::uint64_t saved() const noexcept { return host.shared_saved; }
 };
 
 // A guest for each image, of whole pages, what is missing in the last being zeros; all of one salt.

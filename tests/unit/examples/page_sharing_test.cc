@@ -153,7 +153,7 @@ TEST(ShareImages, SavesWhatIsAlikeAndKeepsWhatIsHeld) {
   ASSERT_TRUE(outcome) << outcome.error().message();
   EXPECT_EQ(outcome->held.all, (17 + 18) * kPageSize);
   EXPECT_EQ(outcome->held.spare(), (13 + 2 * 4) * kPageSize);
-  EXPECT_EQ(outcome->zero(), 2 * 4 * kPageSize);
+  EXPECT_EQ(outcome->host.shared_zero, 2 * 4 * kPageSize);
   EXPECT_EQ(outcome->saved(), outcome->held.spare());
   ASSERT_EQ(outcome->guests.size(), 2U);
   for (const auto& guest : outcome->guests) EXPECT_TRUE(guest.intact) << guest.stats.name;
