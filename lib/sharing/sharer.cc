@@ -217,9 +217,12 @@ std::uint64_t Sharer::look_from(Member& member, std::uint64_t page, std::uint64_
     next = page - before + 1;
   } else if (before > 0 && !begin(page)) {
     return 1;
-  } else if (!add(member, next++, *equal)) {
+  } else if (const auto added = batch_.add(*equal); added != ShareBatch::Added::yes) {
     batch_.clear();
+    note_instead(member, page, added);
     return 1;
+  } else {
+    ++next;
   }
   while (next < end && batch_.lock_next()) {
     if (batch_.follow()) {
@@ -233,23 +236,25 @@ std::uint64_t Sharer::look_from(Member& member, std::uint64_t page, std::uint64_
       break;
     }
     const auto another = look_up(member, next, batch_.next());
-    if (!another) batch_.unlock_next();
-    if (!another || !add(member, next, *another)) {
+    const auto added = another ? batch_.add(*another) : ShareBatch::Added::never;
+    if (added == ShareBatch::Added::yes) {
       ++next;
-      break;
+      continue;
     }
+    batch_.unlock_next();
+    // What it is equal to may be in this very batch: it is looked at once more after that.
+    if (added == ShareBatch::Added::not_now) break;
+    if (another) note_instead(member, next, added);
     ++next;
+    break;
   }
   static_cast<void>(end_piece(member, next));
   batch_.share();
   return next > page ? next - page : 1;
 }
 
-// False: it was let go of, since they are not equal after all, or nobody could tell.
-bool Sharer::add(Member& member, std::uint64_t page, ShareBatch::Equal equal) noexcept {
-  const auto added = batch_.add(equal);
-  if (added == ShareBatch::Added::yes) return true;
-  batch_.unlock_next();
+// What was looked up last is not equal to the page after all, or nobody could tell.
+void Sharer::note_instead(Member& member, std::uint64_t page, ShareBatch::Added added) noexcept {
   bump(member.guest.counters.share.changing);
   const auto number = member.base + page;
   bool noted = false;
@@ -262,7 +267,6 @@ bool Sharer::add(Member& member, std::uint64_t page, ShareBatch::Equal equal) no
     noted = table_->replace(key_, *entry_, {false, number}) && added == ShareBatch::Added::never;
   }
   if (noted) member.due.done(page);
-  return false;
 }
 
 // False: mappings are not spent on so few pages as those before `next`, which are looked at again when they may be.

@@ -90,7 +90,7 @@ class Sharer {
   void look_at_huge(Member& member, std::uint64_t page) noexcept;
   std::uint64_t drop_zeros(Member& member, std::uint64_t page, std::uint64_t end, bool break_huge) noexcept;
   std::optional<ShareBatch::Equal> look_up(Member& member, std::uint64_t page, const std::byte* bytes) noexcept;
-  bool add(Member& member, std::uint64_t page, ShareBatch::Equal equal) noexcept;
+  void note_instead(Member& member, std::uint64_t page, ShareBatch::Added added) noexcept;
   bool end_piece(Member& member, std::uint64_t next) noexcept;
   void note_frames(Member& member, std::uint64_t first, std::uint64_t count) noexcept;
 
