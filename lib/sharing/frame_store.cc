@@ -118,6 +118,7 @@ std::optional<FrameRun> FrameStore::allocate(std::uint64_t wanted, std::optional
   credit_.charge(run.count);  // what it takes the place of is in memory, and charged
   for (std::uint64_t f = run.first; f < run.first + run.count; ++f) count_of(f).store(1, std::memory_order_release);
   in_use_.fetch_add(run.count, std::memory_order_relaxed);
+  changes_.fetch_add(1, std::memory_order_release);
   return run;
 }
 
@@ -128,14 +129,17 @@ int FrameStore::fill(FrameRun run, const std::byte* bytes) noexcept {
 void FrameStore::hold(FrameRun run) noexcept {
   for (std::uint64_t f = run.first; f < run.first + run.count; ++f)
     VMM_CHECK(count_of(f).fetch_add(1, std::memory_order_acq_rel) != 0);
+  changes_.fetch_add(1, std::memory_order_release);
 }
 
 bool FrameStore::try_hold(std::uint64_t frame) noexcept {
   auto& count = count_of(frame);
   auto before = count.load(std::memory_order_acquire);
   while (before != 0)
-    if (count.compare_exchange_weak(before, before + 1, std::memory_order_acq_rel, std::memory_order_acquire))
+    if (count.compare_exchange_weak(before, before + 1, std::memory_order_acq_rel, std::memory_order_acquire)) {
+      changes_.fetch_add(1, std::memory_order_release);
       return true;
+    }
   return false;
 }
 
@@ -152,6 +156,8 @@ int FrameStore::release(FrameRun run) noexcept {
     if (const int e = give_back(unused)) error = e;
     unused = {};
   }
+  changes_.fetch_add(1, std::memory_order_release);
+  releases_.fetch_add(1, std::memory_order_release);
   return error;
 }
 

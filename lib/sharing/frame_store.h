@@ -63,6 +63,10 @@ class FrameStore {
   int node() const noexcept { return node_; }
   std::uint64_t capacity() const noexcept { return capacity_; }
   std::uint64_t in_use() const noexcept { return in_use_.load(std::memory_order_relaxed); }
+  // Grow when references are given or given up, and when they are given up: while the first does not, nobody has other
+  // frames than before, and while the second does not, no frame has lost anybody.
+  std::uint64_t changes() const noexcept { return changes_.load(std::memory_order_acquire); }
+  std::uint64_t releases() const noexcept { return releases_.load(std::memory_order_acquire); }
   // Frames that the kernel did not take back.
   std::uint64_t lost() const noexcept { return lost_.load(std::memory_order_relaxed); }
   // Bytes of memory, as the kernel counts. Errors: errnos of fstat.
@@ -88,7 +92,7 @@ class FrameStore {
   const os::Mapping used_;    // one bit for each frame; under mutex_
   base::Mutex mutex_{base::LockRank::leaf};
   std::uint64_t cursor_ VMM_GUARDED_BY(mutex_) = 0;  // where to look first
-  std::atomic<std::uint64_t> in_use_{0}, lost_{0};
+  std::atomic<std::uint64_t> in_use_{0}, lost_{0}, changes_{0}, releases_{0};
 };
 
 }  // namespace vmm::sharing

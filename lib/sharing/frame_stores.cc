@@ -31,4 +31,16 @@ std::uint64_t FrameStores::in_use() const noexcept {
   return sum;
 }
 
+std::uint64_t FrameStores::changes() const noexcept {
+  std::uint64_t sum = 0;
+  for (const auto& store : stores_) sum += store->changes();
+  return sum;
+}
+
+std::uint64_t FrameStores::releases() const noexcept {
+  std::uint64_t sum = 0;
+  for (const auto& store : stores_) sum += store->releases();
+  return sum;
+}
+
 }  // namespace vmm::sharing

@@ -28,6 +28,8 @@ class FrameStores {
   std::uint64_t number_of(const FrameStore& store, std::uint64_t frame) const noexcept;
   // All stores together.
   std::uint64_t in_use() const noexcept;
+  std::uint64_t changes() const noexcept;
+  std::uint64_t releases() const noexcept;
 
  private:
   std::vector<std::unique_ptr<FrameStore>> stores_;

@@ -52,6 +52,12 @@ struct Sharer::Member {
   std::uint64_t next_broken = 0;  // page: of find_broken()
   std::uint64_t passes = 0;       // begun
   bool begun = false;             // a pass
+  // References to frames had been given up so often when the last pass began that left nothing to be taken back, and when
+  // the one began that is under way; whether that has left nothing so far.
+  std::uint64_t settled = ~std::uint64_t{0}, releases = 0;
+  bool leaves_nothing = false;
+  // The same, and what the guest held, when its sharing was told last.
+  std::uint64_t told_changes = ~std::uint64_t{0}, told_resident = 0;
   bool refused = false;           // some equal pages were not shared for lack of mappings
   bool unnoted = false;           // hints that lead to its frames may be gone
   bool notes = false;             // in this pass its frames are noted themselves
@@ -143,12 +149,15 @@ bool Sharer::step(GuestMemory& guest, std::uint64_t most, bool break_huge) {
   }
   member->next = 0;
   member->begun = false;
+  member->settled = member->leaves_nothing ? member->releases : ~std::uint64_t{0};
   guest.counters.share.waiting.store(0, std::memory_order_relaxed);
   return true;
 }
 
 void Sharer::begin_pass(Member& member) noexcept {
   member.begun = true;
+  member.releases = stores_.releases();
+  member.leaves_nothing = true;
   const bool whole = ++member.passes % kWholePass == 0;
   const auto& mappings = GuestFrames::of(member.guest).mappings();
   if (whole || (member.refused && mappings.permits(1, mappings.most() / kWorthALook))) {
@@ -169,7 +178,9 @@ std::uint64_t Sharer::look_at_chunk(Member& member, std::uint64_t first, std::ui
     table_->sweep(sweep_hand_, kSwept, [&](std::uint64_t frame) { return store_.references(frame) == 0; });
   if (guest.counters.shared != 0) {
     // Then they are pages like others.
-    static_cast<void>(taken_back_.take(guest, member.keys, first, count, deadline));
+    const bool settled = member.settled == stores_.releases();
+    const bool none_left = taken_back_.take(guest, member.keys, first, count, settled, deadline);
+    member.leaves_nothing = member.leaves_nothing && none_left;
     if (member.notes) note_frames(member, first, count);
   }
   if (guest.counters.pinned != 0)
@@ -362,7 +373,7 @@ bool Sharer::find_broken(GuestMemory& guest, std::uint64_t most) noexcept {
   const Deadline deadline(most_time_);
   for (auto& page = member->next_broken; most > 0 && page < guest.pages();) {
     const auto count = std::min({region::kMostTaken, guest.pages() - page, most});
-    static_cast<void>(taken_back_.take(guest, member->keys, page, count, deadline));
+    static_cast<void>(taken_back_.take(guest, member->keys, page, count, false, deadline));
     page += count;
     most -= count;
   }
@@ -391,6 +402,12 @@ void Sharer::estimate(GuestMemory& guest, std::uint64_t first, std::uint64_t cou
 }
 
 void Sharer::tell_sharing(GuestMemory& guest) noexcept {
+  auto* const member = find(guest);
+  if (member == nullptr) return;
+  const auto changes = stores_.changes(), resident = guest.counters.resident.load();
+  if (member->told_changes == changes && member->told_resident == resident) return;
+  member->told_changes = changes;
+  member->told_resident = resident;
   double common = 0;
   std::uint64_t runs = 0, frames = 0, candidates = 0, next = 0;  // the frame that would go on with the run
   for (std::uint64_t page = 0; page < guest.pages(); ++page) {

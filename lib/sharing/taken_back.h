@@ -22,14 +22,16 @@ class TakenBack {
   TakenBack(const FrameStores& stores, const FrameStore& store, FrameNotes& notes) noexcept
       : stores_(stores), store_(store), notes_(notes) {}
 
-  // Of pages [first, first + count), count <= region::kMostTaken, those that should be. Returns how many.
-  std::uint64_t take(region::GuestMemory& guest, const PageKeys& keys, std::uint64_t first, std::uint64_t count,
-                     const Deadline& deadline) noexcept;
+  // Of pages [first, first + count), count <= region::kMostTaken, those that should be. `settled`: of all that the
+  // guest showed before none should, and since then no frame has lost anybody: only what was written may be due. True:
+  // none is left that should be.
+  bool take(region::GuestMemory& guest, const PageKeys& keys, std::uint64_t first, std::uint64_t count, bool settled,
+            const Deadline& deadline) noexcept;
   // Any, but those first that were written, until there are so many: others can be swapped only so. Returns how many.
   static std::uint64_t give_up(region::GuestMemory& guest, std::uint64_t most) noexcept;
 
  private:
-  void mark_broken(region::GuestMemory& guest, const PageKeys& keys, std::uint64_t first, std::uint64_t count) noexcept;
+  bool mark_broken(region::GuestMemory& guest, const PageKeys& keys, std::uint64_t first, std::uint64_t count) noexcept;
 
   const FrameStores& stores_;
   const FrameStore& store_;
