@@ -14,6 +14,8 @@ never=(
   # too little work is done.
   'WhoGetsMemory.*' 'ActiveMemory.*' 'IdleTax.*' 'SamplerStatistics.*' 'SamplerRaces.*' 'StateLow.*' 'Advice.*'
   'ArbitrationOptions.*' 'ArbitrationEdges.*' 'Limits.*' '*Balloon*' 'Heap*'
+  # Tens of thousands of mappings, each some system calls.
+  'Hazard19_Mappings.*'
   # 1000 processes: nine minutes. Two threads that take turns by yielding: up to four minutes.
   'Hazard35_Killed.*' 'MoveRunTest.CountsAreRightWhilePageTablesChange')
 
