@@ -121,7 +121,7 @@ class Side {
       throw std::runtime_error("a database of " + name_ + " is damaged: " + line);
     tenants::TenantOptions options;
     options.name = name_;
-    options.workload = {seed, rows};
+    options.workload = {.seed = seed, .bytes = rows};
     const auto verdict = tenants::replay(options, steps);
     if (!verdict.failure.empty()) throw std::runtime_error("the replay for " + name_ + " failed: " + verdict.failure);
     if (verdict.digest != digest) throw std::runtime_error("a database of " + name_ + " differs from its replay");

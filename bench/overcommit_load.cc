@@ -94,7 +94,7 @@ class Load {
         idle_(options.shape == Shape::skewed && number >= options.tenants / 3),
         gate_(gate) {
     const auto name = "db-" + std::to_string(number + 1);
-    const auto bytes = tenants::memory_for(workload_options_.bytes);
+    const auto bytes = tenants::memory_for(workload_options_);
     tenants::MemoryVfs::Discard discard;
     std::span<std::byte> memory;
     if (host != nullptr) {

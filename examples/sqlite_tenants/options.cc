@@ -13,9 +13,11 @@ namespace {
 constexpr std::uint64_t kDefaultBudgetPercent = 60;
 constexpr std::uint64_t kMostShares = 1'000'000'000;
 
-constexpr std::array<option, 13> kFlags = {{
+constexpr std::array<option, 15> kFlags = {{
     {"guests", required_argument, nullptr, 'g'},
     {"size", required_argument, nullptr, 's'},
+    {"reference", required_argument, nullptr, 'R'},
+    {"share-scan-ghz", required_argument, nullptr, 'S'},
     {"budget", required_argument, nullptr, 'b'},
     {"seconds", required_argument, nullptr, 't'},
     {"seed", required_argument, nullptr, 'r'},
@@ -43,6 +45,10 @@ Outcome<std::uint64_t> number(const char* flag, std::string_view text, std::uint
   std::uint64_t value = 0;
   if (read_number(text, value) && value >= least && value <= most) return value;
   return fail(bad(flag, text, format("give %s, a whole number from %" PRIu64 " to %" PRIu64, what, least, most)));
+}
+
+Outcome<std::uint64_t> mebibytes(const char* flag, std::string_view text, std::uint64_t least, const char* what) {
+  return number(flag, text, least, 1U << 16, what).map([](std::uint64_t mib) { return mib * vmm::MiB; });
 }
 
 bool strip(std::string_view& text, std::string_view suffix) {
@@ -88,22 +94,21 @@ Outcome<vmm::SwapIo> swap_io(std::string_view text) {
   return fail(bad("--swap-io", text, "give automatic, io_uring or threads"));
 }
 
-template <class T>
-Outcome<void> set(T& field, const Outcome<T>& value) {
+template <class T, class Value>
+Outcome<void> set(T& field, const Outcome<Value>& value) {
   if (!value) return fail(value.error());
-  field = *value;
+  field = static_cast<T>(*value);
   return {};
 }
 
 Outcome<void> apply(Options& options, int flag, const char* value) {
   switch (flag) {
     case 'g': return set(options.guests, number("--guests", value, 1, 64, "the number of databases"));
-    case 's': {
-      const auto mib = number("--size", value, 1, 1U << 16, "MiB of rows per guest");
-      if (!mib) return fail(mib.error());
-      options.size = *mib * vmm::MiB;
-      return {};
-    }
+    case 's': return set(options.size, mebibytes("--size", value, 1, "MiB of rows per guest"));
+    case 'R': return set(options.reference, mebibytes("--reference", value, 0, "MiB of reference rows per guest"));
+    case 'S':
+      return set(options.share_scan_ghz,
+                 number("--share-scan-ghz", value, 0, 1000, "MB/s looked at for each GHz of the processors"));
     case 't':
       return set(options.seconds, number("--seconds", value, 0, 86400, "the seconds of transactions after loading"));
     case 'r': return set(options.seed, number("--seed", value, 0, UINT64_MAX, "the seed of rows and operations"));
@@ -164,6 +169,11 @@ std::string usage(const char* program) {
       ")\n"
       "  --size MIB        MiB of rows loaded into each (%" PRIu64
       ")\n"
+      "  --reference MIB   MiB of reference rows, the same in each database and read with its rows (%" PRIu64
+      ")\n"
+      "  --share-scan-ghz N\n"
+      "                    MB/s for each GHz of the processors at which equal pages are looked for, so that\n"
+      "                    the databases show one copy; 0: nothing is shared (%.0f)\n"
       "  --budget N%%|MIB   memory of all guests together: percent of the rows, or MiB (%" PRIu64
       "%%)\n"
       "  --seconds N       how long transactions run after loading (%" PRIu64
@@ -179,7 +189,8 @@ std::string usage(const char* program) {
       "  --help            this text\n\n"
       "Ctrl-C ends the transactions early; the databases are still checked. A second one quits.\n"
       "Exit status: 0 all equal, 1 a database differs, 2 it could not be run.\n",
-      program, defaults.guests, defaults.size / vmm::MiB, kDefaultBudgetPercent, defaults.seconds, defaults.seed);
+      program, defaults.guests, defaults.size / vmm::MiB, defaults.reference / vmm::MiB, defaults.share_scan_ghz,
+      kDefaultBudgetPercent, defaults.seconds, defaults.seed);
 }
 
 }  // namespace tenants

@@ -15,10 +15,10 @@ std::string microseconds(const vmm::LatencySummary& latency, std::uint64_t ns) {
 
 std::string row(const TenantView& view, double swap_ins, double transactions) {
   const vmm::GuestStats& guest = view.guest;
-  return format("%-7.7s %-11.11s %-8s %7.1f %7.1f %7.1f %8.1f %7.1f %9.0f %6s %7s %4d %8.0f", guest.name.c_str(),
-                guest.pool.c_str(), to_string(view.phase), mib(view.file_bytes), mib(guest.target), mib(guest.active),
-                mib(guest.resident), mib(guest.swapped), swap_ins,
-                microseconds(guest.fault_latency, guest.fault_latency.p50_ns).c_str(),
+  return format("%-7.7s %-11.11s %-8s %7.1f %7.1f %7.1f %8.1f %7.1f %7.1f %7.1f %9.0f %6s %7s %4d %8.0f",
+                guest.name.c_str(), guest.pool.c_str(), to_string(view.phase), mib(view.file_bytes), mib(guest.target),
+                mib(guest.active), mib(guest.resident), mib(guest.swapped), mib(guest.shared), mib(guest.shared_saved),
+                swap_ins, microseconds(guest.fault_latency, guest.fault_latency.p50_ns).c_str(),
                 microseconds(guest.fault_latency, guest.fault_latency.p99_ns).c_str(), guest.home_node, transactions);
 }
 
@@ -29,6 +29,8 @@ std::vector<std::string> summary_lines(const vmm::HostStats& host) {
   lines.push_back(format("host: state %s, budget %.1f, consumed %.1f (overhead %.1f), free %.1f, swapped %.1f MiB",
                          vmm::to_string(host.state), mib(host.memory), mib(host.consumed), mib(host.overhead),
                          mib(host.free), mib(host.swapped)));
+  lines.push_back(format("sharing: %.1f MiB of the guests show %.1f, %.1f MiB are saved", mib(host.shared),
+                         mib(host.shared_common), mib(host.shared_saved)));
   for (const vmm::PoolStats& pool : host.pools)
     if (pool.name != "/")
       lines.push_back(format("pool %s: %llu shares, consumed %.1f MiB", pool.name.c_str(),
@@ -49,10 +51,10 @@ void LiveTable::draw(const std::string& title, const vmm::HostStats& host, std::
   };
 
   std::vector<std::string> lines = {title};
-  lines.push_back(format("%-7s %-11s %-8s %7s %7s %7s %8s %7s %9s %14s %4s %8s", "", "", "", "file", "target", "active",
-                         "resident", "swapped", "swap-ins", "fault us", "home", "trans-"));
-  lines.push_back(format("%-7s %-11s %-8s %7s %7s %7s %8s %7s %9s %6s %7s %4s %8s", "guest", "pool", "phase", "MiB",
-                         "MiB", "MiB", "MiB", "MiB", "/s", "p50", "p99", "node", "act./s"));
+  lines.push_back(format("%-7s %-11s %-8s %7s %7s %7s %8s %7s %7s %7s %9s %14s %4s %8s", "", "", "", "file", "target",
+                         "active", "resident", "swapped", "shared", "saved", "swap-ins", "fault us", "home", "trans-"));
+  lines.push_back(format("%-7s %-11s %-8s %7s %7s %7s %8s %7s %7s %7s %9s %6s %7s %4s %8s", "guest", "pool", "phase",
+                         "MiB", "MiB", "MiB", "MiB", "MiB", "MiB", "MiB", "/s", "p50", "p99", "node", "act./s"));
   for (std::size_t i = 0; i < tenants.size(); ++i) {
     const double swap_ins = rate(tenants[i].guest.swap_ins, last_[i].swap_ins);
     const double transactions = rate(tenants[i].transactions, last_[i].transactions);

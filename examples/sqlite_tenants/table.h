@@ -14,7 +14,7 @@
 
 namespace tenants {
 
-// One line about the host, and one for each pool but the root.
+// A line about the host, one about what its guests share, and one for each pool but the root.
 std::vector<std::string> summary_lines(const vmm::HostStats& host);
 
 class LiveTable {

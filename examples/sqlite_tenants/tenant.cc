@@ -59,7 +59,8 @@ const char* to_string(Phase phase) noexcept {
   return "?";
 }
 
-std::uint64_t memory_for(std::uint64_t rows) noexcept {
+std::uint64_t memory_for(const WorkloadOptions& options) noexcept {
+  const std::uint64_t rows = options.bytes + options.reference;
   const std::uint64_t bytes = rows + rows / 2 + 2 * vmm::MiB;
   return (bytes + vmm::kHugePageSize - 1) / vmm::kHugePageSize * vmm::kHugePageSize;
 }
@@ -70,7 +71,8 @@ Outcome<std::unique_ptr<Tenant>> Tenant::start(vmm::Host& host, const TenantOpti
   vmm::GuestOptions guest_options;
   guest_options.name = options.name;
   guest_options.pool = options.pool;
-  guest_options.memory = memory_for(options.workload.bytes);
+  guest_options.memory = memory_for(options.workload);
+  guest_options.share_salt = options.share_salt;
   auto guest = host.create_guest(guest_options);
   if (!guest) return fail(guest.error().message());
   tenant->guest_ = std::move(*guest);
@@ -124,7 +126,7 @@ Verdict replay(const TenantOptions& options, std::uint64_t steps) {
   struct Free {
     void operator()(void* memory) const noexcept { std::free(memory); }
   };
-  const std::uint64_t bytes = memory_for(options.workload.bytes);
+  const std::uint64_t bytes = memory_for(options.workload);
   // calloc: pages that are never touched cost nothing.
   const std::unique_ptr<void, Free> memory(std::calloc(bytes, 1));
   if (!memory) return failed(format("no memory: %" PRIu64 " MiB are needed", bytes / vmm::MiB));

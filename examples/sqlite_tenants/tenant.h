@@ -24,11 +24,12 @@ const char* to_string(Phase phase) noexcept;
 struct TenantOptions {
   std::string name;
   std::string pool = "/";
+  std::string share_salt;  // tenants of equal salt show one copy of equal pages
   WorkloadOptions workload;
 };
 
-// Bytes of memory for a database of so many bytes of rows: half as much again, in whole huge pages.
-std::uint64_t memory_for(std::uint64_t rows) noexcept;
+// Bytes of memory for such a database: half as much again as its rows, in whole huge pages.
+std::uint64_t memory_for(const WorkloadOptions& options) noexcept;
 
 // What a database came to. If it failed, `failure` says why and `digest` means nothing.
 struct Verdict {

@@ -24,6 +24,8 @@ TEST(DemoOptionsTest, DefaultsAreSixGuestsInSixtyPercent) {
   ASSERT_TRUE(options) << options.error();
   EXPECT_EQ(options->guests, 6U);
   EXPECT_EQ(options->budget, options->guests * options->size * 60 / 100);
+  EXPECT_GT(options->reference, 0U);
+  EXPECT_GT(options->share_scan_ghz, 0);
   EXPECT_EQ(options->production, 4U);
   EXPECT_EQ(options->production_shares, vmm::Shares::high());
   EXPECT_EQ(options->batch_shares, vmm::Shares::low());
@@ -33,6 +35,10 @@ TEST(DemoOptionsTest, EveryFlagArrives) {
   const auto options = parse({"--guests=8",
                               "--size",
                               "10",
+                              "--reference",
+                              "0",
+                              "--share-scan-ghz",
+                              "4",
                               "--budget",
                               "50%",
                               "--seconds",
@@ -54,6 +60,8 @@ TEST(DemoOptionsTest, EveryFlagArrives) {
   ASSERT_TRUE(options) << options.error();
   EXPECT_EQ(options->guests, 8U);
   EXPECT_EQ(options->size, 10 * vmm::MiB);
+  EXPECT_EQ(options->reference, 0U);
+  EXPECT_EQ(options->share_scan_ghz, 4);
   EXPECT_EQ(options->budget, 40 * vmm::MiB);
   EXPECT_EQ(options->seconds, 3U);
   EXPECT_EQ(options->seed, 42U);
@@ -99,6 +107,9 @@ TEST(DemoOptionsTest, AnErrorNamesFlagValueAndRemedy) {
       {{"--size", "-5"}, "--size \"-5\": give MiB of rows per guest, a whole number from 1 to 65536"},
       {{"--size", "99999999999999999999"},
        "--size \"99999999999999999999\": give MiB of rows per guest, a whole number from 1 to 65536"},
+      {{"--reference", "x"}, "--reference \"x\": give MiB of reference rows per guest, a whole number from 0 to 65536"},
+      {{"--share-scan-ghz", "1001"},
+       "--share-scan-ghz \"1001\": give MB/s looked at for each GHz of the processors, a whole number from 0 to 1000"},
       {{"--seconds", ""},
        "--seconds \"\": give the seconds of transactions after loading, a whole number from 0 to 86400"},
       {{"--budget", "0%"},

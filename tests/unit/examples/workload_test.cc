@@ -19,8 +19,8 @@ constexpr WorkloadOptions kOptions{.seed = 7, .bytes = 2 * vmm::MiB};
 
 // A database in ordinary memory and its workload.
 struct Bench {
-  explicit Bench(const WorkloadOptions& options = kOptions) : memory(8 * vmm::MiB) {
-    auto made = MemoryVfs::create("workload", memory);
+  explicit Bench(const WorkloadOptions& options = kOptions, const char* name = "workload") : memory(8 * vmm::MiB) {
+    auto made = MemoryVfs::create(name, memory);
     EXPECT_TRUE(made) << made.error();
     vfs = std::move(*made);
     auto opened = Database::open(*vfs);
@@ -74,6 +74,39 @@ TEST(WorkloadTest, LoadsAsManyBytesAsAskedAndStaysWithinHalfAsMuchMore) {
   EXPECT_EQ(bench.workload->transactions(), 5000U);
   EXPECT_LE(bench.vfs->size(), kOptions.bytes * 3 / 2);
   EXPECT_TRUE(bench.database.check_integrity());
+}
+
+constexpr WorkloadOptions with_reference(std::uint64_t seed) {
+  return {.seed = seed, .bytes = vmm::MiB, .reference = vmm::MiB};
+}
+
+// Else there is nothing for a host to share.
+TEST(WorkloadTest, ReferenceRowsAreOnTheSamePagesOfEachDatabase) {
+  std::uint64_t digest = 0;
+  {
+    Bench one(with_reference(1)), other(with_reference(2), "other");
+    for (Bench* bench : {&one, &other}) bench->step(3000);
+    std::uint64_t equal = 0;
+    for (std::uint64_t at = 0; at < 2 * vmm::MiB; at += vmm::kPageSize)
+      equal += std::memcmp(one.memory.data() + at, other.memory.data() + at, vmm::kPageSize) == 0 ? 1 : 0;
+    EXPECT_GE(equal * vmm::kPageSize, vmm::MiB);
+    digest = one.digest();
+    EXPECT_NE(digest, other.digest());
+  }
+  EXPECT_EQ(digest_after(3000, with_reference(1)), digest);
+}
+
+TEST(WorkloadTest, TheDigestSeesWhatIsReadOfReferenceRows) {
+  const auto digest = [](const char* change) {
+    Bench bench(with_reference(1));
+    while (!bench.workload->loaded()) bench.step(1);
+    EXPECT_TRUE(bench.database.execute(change));
+    bench.step(100);
+    EXPECT_TRUE(bench.database.execute("UPDATE reference SET text = ''"));  // so that only reads can differ
+    return bench.digest();
+  };
+  EXPECT_EQ(digest(""), digest(""));
+  EXPECT_NE(digest(""), digest("UPDATE reference SET text = 'changed'"));
 }
 
 TEST(WorkloadTest, TheDigestSeesOneFlippedBitInARow) {
