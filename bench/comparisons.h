@@ -32,6 +32,9 @@ int run_budget_load(int argc, char** argv);
 void compare_migration(const Settings& settings, Report& report);
 // Equal pages found and shared by the library against the kernel's page merging, the same pages in turn.
 void compare_sharing(const Settings& settings, Report& report);
+// First writes to shared pages against merged ones, and the work of databases that are looked at against such that are
+// not.
+void measure_sharing_cost(const Settings& settings, Report& report);
 // What homes are worth on a machine of several nodes.
 void measure_numa(const Settings& settings, Report& report);
 

@@ -42,6 +42,7 @@ constexpr Comparison kComparisons[] = {
     {"numa", measure_numa},
     {"balloon", compare_balloon},
     {"sharing", compare_sharing},
+    {"sharing_cost", measure_sharing_cost},
     {"overcommit", compare_overcommit},
 };
 
