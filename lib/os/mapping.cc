@@ -67,8 +67,21 @@ Result<Mapping> Mapping::reserved(std::uint64_t bytes) {
   return map(bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }
 
-Result<Mapping> Mapping::private_file(int fd, std::uint64_t bytes, std::uint64_t offset) {
-  return map(bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, offset);
+// Inaccessible and unlocked first: after mlockall(MCL_FUTURE) the kernel would fill it.
+Result<Mapping> Mapping::private_template(int fd, std::uint64_t bytes, bool core_dump) {
+  auto mapping = map(bytes, PROT_NONE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
+  if (!mapping) return mapping;
+  auto* const start = mapping->data();
+  const auto failed = [&](const char* what) {
+    return base::fail_errno(errno, std::string(what) + " of " + std::to_string(bytes) + " bytes of a file",
+                            "let more memory be promised (vm.overcommit_memory), or lower the size");
+  };
+  if (::munlock(start, bytes) != 0) return failed("munlock");
+  if (call(Call::mprotect, [&] { return ::mprotect(start, bytes, PROT_READ | PROT_WRITE); }) != 0)
+    return failed("mprotect");
+  if (keep_from_children(start, bytes) != 0) return failed("madvise(MADV_DONTFORK)");
+  if (!core_dump && exclude_from_core_dumps(start, bytes) != 0) return failed("madvise(MADV_DONTDUMP)");
+  return mapping;
 }
 
 Result<Mapping> Mapping::shared_file(int fd, std::uint64_t bytes) {
@@ -79,27 +92,20 @@ Result<Mapping> Mapping::shared_file(int fd, std::uint64_t bytes) {
   return mapping;
 }
 
-int Mapping::move_onto(void* target) noexcept { return move_front_onto(target, size_); }
-
-int Mapping::move_front_onto(void* target, std::uint64_t bytes) noexcept {
+int Mapping::move_onto(void* target) noexcept {
   void* p = call(Call::mremap, [&] {
-    return ::mremap(base_, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, target);
+    return ::mremap(base_, mapped_, mapped_, MREMAP_MAYMOVE | MREMAP_FIXED, target);
   });
   if (p == MAP_FAILED) return errno;
-  skip_front(bytes);
+  base_ = data_ = nullptr;
   return 0;
 }
 
-int Mapping::drop_front(std::uint64_t bytes) noexcept {
-  if (call(Call::munmap, [&] { return ::munmap(base_, bytes); }) != 0) return errno;
-  skip_front(bytes);
-  return 0;
-}
-
-void Mapping::skip_front(std::uint64_t bytes) noexcept {
-  mapped_ -= bytes;
-  size_ -= bytes;
-  base_ = data_ = mapped_ == 0 ? nullptr : base_ + bytes;
+int Mapping::copy_onto(void* target, std::uint64_t offset, std::uint64_t bytes) const noexcept {
+  void* p = call(Call::mremap, [&] {
+    return ::mremap(data_ + offset, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, target);
+  });
+  return p == MAP_FAILED ? errno : 0;
 }
 
 Result<Mapping> Mapping::guarded(std::uint64_t bytes) {
@@ -144,15 +150,6 @@ int make_inaccessible(void* start, std::uint64_t bytes) noexcept {
 
 int make_accessible(void* start, std::uint64_t bytes) noexcept {
   return call(Call::mprotect, [&] { return ::mprotect(start, bytes, PROT_READ | PROT_WRITE); }) == 0 ? 0 : errno;
-}
-
-void touch_to_read(const void* start, std::uint64_t bytes) noexcept {
-  constexpr std::uintptr_t kAround = 16 * kPageSize;
-  const auto first = reinterpret_cast<std::uintptr_t>(start), end = first + bytes;
-  const auto touch = [](std::uintptr_t at) { static_cast<void>(*reinterpret_cast<const volatile std::byte*>(at)); };
-  // The kernel's pieces are aligned, but where the mapping begins within one, that goes on for as long from there.
-  touch(first);
-  for (auto at = first + kAround; at < end; at = at / kAround * kAround + kAround) touch(at);
 }
 
 int populate_for_write(void* start, std::uint64_t bytes) noexcept { return advise(start, bytes, MADV_POPULATE_WRITE); }

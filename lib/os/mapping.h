@@ -27,9 +27,10 @@ class Mapping {
   // As anonymous(), aligned to kHugePageSize, with an inaccessible guard of kHugePageSize on both sides.
   static Result<Mapping> guarded(std::uint64_t bytes);
 
-  // So many bytes of the file from `offset` on, readable and writable: what is written is the mapping's own, page by
-  // page. Errors: ENOMEM and other errnos of mmap.
-  static Result<Mapping> private_file(int fd, std::uint64_t bytes, std::uint64_t offset);
+  // The first bytes of the file, readable and writable, to be copied from with copy_onto() alone: what is written to a
+  // copy is its own, page by page. A child of fork() gets neither this nor the copies, nor, without `core_dump`, does a
+  // core dump. Costs no memory. Errors: ENOMEM (vm.overcommit_memory = 2) and other errnos of mmap, mprotect and madvise.
+  static Result<Mapping> private_template(int fd, std::uint64_t bytes, bool core_dump);
 
   // The first bytes of the file, readable and writable; what is written is seen in the file, and by who maps it. A child
   // of fork() does not get it. Errors: ENOMEM and other errnos of mmap and madvise.
@@ -41,10 +42,9 @@ class Mapping {
   // threads: where this is registered for it, whoever reads the userfaultfd of a range that moves is waited for.
   int move_onto(void* target) noexcept;
 
-  // The same with its first bytes alone: this is what comes after them then. REQUIRES: bytes <= size(), no guards.
-  int move_front_onto(void* target, std::uint64_t bytes) noexcept;
-  // Ends its first bytes. REQUIRES: as move_front_onto(). An errno, and then it is as it was.
-  int drop_front(std::uint64_t bytes) noexcept;
+  // A copy of [offset, offset + bytes) takes the place of the mappings there, as with move_onto(); this stays as it is.
+  // Two thirds of what it costs to make a mapping aside and move it (MREMAP_DONTUNMAP, Linux >= 5.13 for files).
+  int copy_onto(void* target, std::uint64_t offset, std::uint64_t bytes) const noexcept;
 
   std::byte* data() const noexcept { return data_; }
   std::uint64_t size() const noexcept { return size_; }
@@ -54,7 +54,6 @@ class Mapping {
       : base_(base), mapped_(mapped), data_(data), size_(size) {}
   static Result<Mapping> map(std::uint64_t bytes, int protection, int flags, int fd, std::uint64_t offset);
   void reset() noexcept;
-  void skip_front(std::uint64_t bytes) noexcept;
 
   std::byte* base_ = nullptr;  // what munmap gets: guards included
   std::uint64_t mapped_ = 0;
@@ -73,10 +72,6 @@ bool is_mapped(const void* start, std::uint64_t bytes) noexcept;
 // Nothing can touch the range any more: SIGSEGV.
 int make_inaccessible(void* start, std::uint64_t bytes) noexcept;
 int make_accessible(void* start, std::uint64_t bytes) noexcept;
-// Has pages of a file made present, to be read, by reading a byte here and there: the kernel maps those round it, too, if
-// they are in memory (16 pages at once, unless told otherwise). Cheaper by far than MADV_POPULATE_READ, which asks for
-// each page. REQUIRES: the file has those pages, or memory for them (SIGBUS).
-void touch_to_read(const void* start, std::uint64_t bytes) noexcept;
 // Makes every page of the range present and writable (MADV_POPULATE_WRITE, Linux >= 5.14).
 int populate_for_write(void* start, std::uint64_t bytes) noexcept;
 int advise_huge_pages(void* start, std::uint64_t bytes, bool use) noexcept;

@@ -47,8 +47,8 @@ class Pagemap {
 
   // Write-protects pages that are present and written ("arms" them), so that the next write shows; they get kPresent |
   // kWritten, all others 0. Never arms a hole (a marker there would make UFFDIO_MOVE fail for ever), a huge page (the next
-  // write would split it), a page of a file, or the zero page. Leaves out what is not registered for WP_ASYNC. On an
-  // error some may be armed. ENOTTY without PAGEMAP_SCAN.
+  // write would split it), or the zero page. Leaves out mappings that are not registered for WP_ASYNC. On an error some
+  // may be armed. ENOTTY without PAGEMAP_SCAN.
   int arm_written(const void* start, std::uint64_t pages, std::uint8_t* bits) const noexcept;
 
   bool has_scan() const noexcept { return scan_; }

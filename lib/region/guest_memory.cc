@@ -128,10 +128,8 @@ Result<void> GuestMemory::set_node_of_own(int node) {
   return {};
 }
 
-int GuestMemory::dress(const os::Mapping& piece, int home, bool of_file) const noexcept {
+int GuestMemory::dress(const os::Mapping& piece, int home) const noexcept {
   if (const int e = keep_private(piece, options_)) return e;
-  // Huge pages, policy and name of a file's mapping are the file's.
-  if (of_file) return 0;
   os::advise_huge_pages(piece.data(), piece.size(), options_.large_pages);
   const int e = try_node(piece.data(), piece.size(), options_, home);
   if (e != 0 && options_.bind) return e;

@@ -182,9 +182,8 @@ class GuestMemory {
 
   int home() const noexcept { return home_.load(std::memory_order_acquire); }
   // Gives a mapping that is to take the place of a part of the guest all that is set for that, the policy of `home`
-  // among it; of a memory file, what makes sense for one. Before any page of it is touched: then it merges with what is
-  // round it. An errno.
-  int dress(const os::Mapping& piece, int home, bool of_file) const noexcept;
+  // among it. Before any page of it is touched: then it merges with what is round it. An errno.
+  int dress(const os::Mapping& piece, int home) const noexcept;
   // Sets the home's policy once more. An errno.
   int follow_home(std::uint64_t page, std::uint64_t count) noexcept;
 

@@ -10,6 +10,7 @@
 // of another.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -57,8 +58,9 @@ class FrameStore {
   int release(FrameRun run) noexcept;
   std::uint32_t references(std::uint64_t frame) const noexcept;
 
-  // A mapping that shows the run. Its references are the caller's business. Errors: errnos of mmap.
-  Result<os::Mapping> mapping(FrameRun run) const;
+  // The run is shown in the place of what is mapped there. Its references are the caller's business. An errno, as of
+  // os::Mapping::copy_onto.
+  int show(std::byte* place, FrameRun run, bool core_dump) const noexcept;
 
   int node() const noexcept { return node_; }
   std::uint64_t capacity() const noexcept { return capacity_; }
@@ -73,8 +75,11 @@ class FrameStore {
   Result<std::uint64_t> allocated() const { return file_.allocated(); }
 
  private:
+  // The whole file, to be copied from, without and with core dumps.
+  using Templates = std::array<os::Mapping, 2>;
+
   FrameStore(int node, std::uint64_t capacity, region::Credit& credit, os::MemoryFile file, os::Mapping view,
-             os::Mapping counts, os::Mapping used) noexcept;
+             Templates templates, os::Mapping counts, os::Mapping used) noexcept;
   std::atomic<std::uint32_t>& count_of(std::uint64_t frame) const noexcept;
   void mark(FrameRun run, bool used) VMM_REQUIRES(mutex_);
   std::uint64_t next_free(std::uint64_t from) const VMM_REQUIRES(mutex_);
@@ -88,6 +93,7 @@ class FrameStore {
   region::Credit& credit_;
   const os::MemoryFile file_;
   const os::Mapping view_;    // the whole file, to be written
+  const Templates templates_;
   const os::Mapping counts_;  // of references, one for each frame
   const os::Mapping used_;    // one bit for each frame; under mutex_
   base::Mutex mutex_{base::LockRank::leaf};

@@ -55,30 +55,21 @@ GuestFrames::~GuestFrames() {
   }
 }
 
-Result<os::Mapping> GuestFrames::window(const FrameStore& store, FrameRun run) const {
-  // Without memory to say why it cannot be made, an error all the same.
-  try {
-    return ShownFrames::window(guest_, store, run);
-  } catch (const std::bad_alloc&) {
-    return tl::unexpected(Error{std::make_error_code(std::errc::not_enough_memory), {}, {}});
-  }
-}
-
-int GuestFrames::show(std::uint64_t first, os::Mapping& window, std::uint64_t number, std::uint64_t count,
-                      PageWord* words) noexcept {
+int GuestFrames::show(std::uint64_t first, const FrameStore& store, FrameRun run, PageWord* words) noexcept {
   // Before there is any: who changes the home looks for them then.
-  bump(guest_.counters.shared, count);
-  if (const int e = ShownFrames::show(guest_, first, window, count)) {
-    region::drop(guest_.counters.shared, count);
+  bump(guest_.counters.shared, run.count);
+  if (const int e = ShownFrames::show(guest_, first, store, run)) {
+    region::drop(guest_.counters.shared, run.count);
     return e;
   }
   // What the kernel does not drop is a copy that nobody reads; its place in staging must not be used again, nor is it.
-  static_cast<void>(os::drop_pages(guest_.staged(first), count * kPageSize));
-  region::drop(guest_.counters.staging, count);
-  guest_.uncharge(count);
+  static_cast<void>(os::drop_pages(guest_.staged(first), run.count * kPageSize));
+  region::drop(guest_.counters.staging, run.count);
+  guest_.uncharge(run.count);
   mappings_.add(MappingBudget::kOfARun);
   counted_ += MappingBudget::kOfARun;
-  for (std::uint64_t i = 0; i < count; ++i) words[i] = words[i].with_frame(number + i);
+  const auto number = stores_.number_of(store, run.first);
+  for (std::uint64_t i = 0; i < run.count; ++i) words[i] = words[i].with_frame(number + i);
   return 0;
 }
 

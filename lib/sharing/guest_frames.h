@@ -37,13 +37,9 @@ class GuestFrames final : public region::FrameReferences {
     return static_cast<GuestFrames&>(*guest.frames);
   }
 
-  // As ShownFrames::window().
-  Result<os::Mapping> window(const FrameStore& store, FrameRun run) const;
-  // Pages that are isolated, whose staged bytes are those of the frames, show the first frames of the window, the first
-  // of which has that number; their staging and their charge are given up. The references are the guest's then. An
-  // errno, and then nothing has changed.
-  int show(std::uint64_t first, os::Mapping& window, std::uint64_t number, std::uint64_t count,
-           region::PageWord* words) noexcept;
+  // Pages that are isolated, whose staged bytes are those of the frames, show the run; their staging and their charge
+  // are given up. The references are the guest's then. An errno, and then nothing has changed.
+  int show(std::uint64_t first, const FrameStore& store, FrameRun run, region::PageWord* words) noexcept;
   // Pages that are shared are isolated: what the guest reads there is in staging, and charged, whether there is credit
   // or not. An errno, and then nothing has changed; ESHUTDOWN after close().
   int hide(std::uint64_t first, std::uint64_t count, region::PageWord* words) noexcept;

@@ -1,10 +1,7 @@
 #include "sharing/share_batch.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <system_error>
 
-#include "os/mapping.h"
 #include "os/pagemap.h"
 #include "sharing/guest_frames.h"
 #include "sharing/racy_bytes.h"
@@ -19,9 +16,6 @@ using region::PageState;
 namespace {
 
 constexpr std::uint64_t kPagesPerHuge = kHugePageSize / kPageSize;
-
-// Without a text, which would need memory.
-Result<os::Mapping> no_window() { return tl::unexpected(Error{std::error_code(ENOMEM, std::generic_category()), {}, {}}); }
 
 // This thread reads pages of the guest whose words it has locked: should the application have dropped one, they are
 // supplied without a look at the word.
@@ -204,24 +198,26 @@ void ShareBatch::share() noexcept {
 
 // The piece's own pages, which are the first, show its frames.
 void ShareBatch::share_frames(Piece& piece) noexcept {
-  auto& frames = GuestFrames::of(own_->guest());
-  auto window = frames.window(store_, {piece.frame, piece.count});
-  const auto number = stores_.number_of(store_, piece.frame);
-  if (window && frames.show(own_->first(), *window, number, piece.count, own_->words()) == 0) {
-    bump(counts().shared, piece.count);
+  if (show(*own_, {piece.frame, piece.count})) {
     // The references are the pages' now.
     own_->settle_front(piece.count);
     piece.count = 0;
-    return;
+  } else {
+    trim(piece, 0);
   }
-  bump(counts().no_mapping, piece.count);
-  trim(piece, 0);
+}
+
+// The first pages show the run, if that can be. Counts.
+bool ShareBatch::show(LockedPages& pages, FrameRun run) noexcept {
+  auto& counts = pages.guest().counters.share;
+  const bool shown = GuestFrames::of(pages.guest()).show(pages.first(), store_, run, pages.words()) == 0;
+  bump(shown ? counts.shared : counts.no_mapping, run.count);
+  return shown;
 }
 
 // Of pieces [first, ...), as many as follow each other, pages and their equals show frames that do, too. Returns the
 // piece after them.
 std::size_t ShareBatch::share_pages(std::size_t first) noexcept {
-  auto& guest = own_->guest();
   const auto begin = pieces_[first].at;
   auto end = first;
   std::uint64_t count = 0;
@@ -234,7 +230,7 @@ std::size_t ShareBatch::share_pages(std::size_t first) noexcept {
   // In line with what comes before it: one mapping can show both then.
   std::optional<std::uint64_t> next;
   if (own_->first() > 0)
-    if (const auto before = guest.table.load(own_->first() - 1);
+    if (const auto before = own_->guest().table.load(own_->first() - 1);
         before.state() == PageState::shared && &stores_.of(before.frame()) == &store_)
       next = FrameStores::frame_of(before.frame()) + 1;
   const auto run = store_.allocate(count, next);
@@ -250,46 +246,14 @@ std::size_t ShareBatch::share_pages(std::size_t first) noexcept {
   }
   notes_.set_salt(*run, salt_);
   store_.hold(*run);
-  show_equals(first, end, *run);
-  auto& frames = GuestFrames::of(guest);
-  auto window = frames.window(store_, *run);
-  if (window &&
-      frames.show(own_->first(), *window, stores_.number_of(store_, run->first), run->count, own_->words()) == 0) {
-    bump(counts().shared, run->count);
-  } else {
-    bump(counts().no_mapping, run->count);
-    static_cast<void>(store_.release(*run));
+  for (auto i = first; i < end; ++i) {
+    auto& piece = pieces_[i];
+    const FrameRun part{run->first + (piece.at - begin), piece.count};
+    if (part.count > 0 && !show(*piece.pages, part)) static_cast<void>(store_.release(part));
   }
+  if (!show(*own_, *run)) static_cast<void>(store_.release(*run));
   own_->settle_front(run->count);
   return end;
-}
-
-// The equals of the pieces, which are pages, show the run: neighbours of one guest out of one window.
-void ShareBatch::show_equals(std::size_t first, std::size_t end, FrameRun run) noexcept {
-  const auto begin = pieces_[first].at;
-  for (auto i = first; i < end;) {
-    auto& guest = pieces_[i].pages->guest();
-    auto last = i;
-    std::uint64_t count = 0;
-    for (; last < end && &pieces_[last].pages->guest() == &guest; ++last) count += pieces_[last].count;
-    auto frame = run.first + (pieces_[i].at - begin);
-    auto& frames = GuestFrames::of(guest);
-    Result<os::Mapping> window = os::Mapping();
-    if (count > 0) window = frames.window(store_, {frame, count});
-    for (; i < last; ++i) {
-      auto& pages = *pieces_[i].pages;
-      const auto shown = pages.count();
-      if (shown == 0) continue;
-      if (window && frames.show(pages.first(), *window, stores_.number_of(store_, frame), shown, pages.words()) == 0) {
-        bump(guest.counters.share.shared, shown);
-      } else {
-        bump(guest.counters.share.no_mapping, shown);
-        static_cast<void>(store_.release({frame, shown}));
-        if (window && window->drop_front(shown * kPageSize) != 0) window = no_window();
-      }
-      frame += shown;
-    }
-  }
 }
 
 }  // namespace vmm::sharing

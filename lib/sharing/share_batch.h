@@ -3,7 +3,7 @@
 // compared byte by byte, and those that are equal show frames.
 //
 // The frames of pages follow each other as the guest's pages do, whatever their equals are: so one mapping shows them
-// there, and those that the equals need are parts of another.
+// there.
 // Thread-safety: one thread, the worker of the node.
 #pragma once
 
@@ -83,7 +83,7 @@ class ShareBatch {
   void compare(Piece& piece) noexcept;
   void share_frames(Piece& piece) noexcept;
   std::size_t share_pages(std::size_t first) noexcept;
-  void show_equals(std::size_t first, std::size_t end, FrameRun run) noexcept;
+  bool show(LockedPages& pages, FrameRun run) noexcept;
   region::ShareCounters& counts() const noexcept { return own_->guest().counters.share; }
 
   const FrameStores& stores_;

@@ -1,7 +1,6 @@
 #include "sharing/share_table.h"
 
 #include <algorithm>
-#include <bit>
 #include <string>
 #include <utility>
 
@@ -14,6 +13,8 @@ namespace {
 // 24 bits of tag | 1 of kind | 39 of number + 1; 0: empty.
 constexpr int kKindBit = 39, kTagShift = 40;
 constexpr std::uint64_t kNumberMask = (std::uint64_t{1} << kKindBit) - 1;
+// Of a key: what the tag does not hold says which bucket.
+constexpr std::uint64_t kBucketBits = (std::uint64_t{1} << kTagShift) - 1;
 
 std::uint64_t tag_of(std::uint64_t key) { return key >> kTagShift; }
 std::uint64_t word_of(std::uint64_t key, ShareEntry entry) {
@@ -32,18 +33,18 @@ Result<ShareTable> ShareTable::create(std::uint64_t entries) {
   if (entries > kMost)
     return base::invalid("entries of a share table: " + std::to_string(entries),
                          "give at most " + std::to_string(kMost));
-  const auto buckets = std::bit_ceil(std::max<std::uint64_t>((entries + kBucket - 1) / kBucket, 1));
+  const auto buckets = std::max<std::uint64_t>((entries + kBucket - 1) / kBucket, 1);
   auto memory = os::Mapping::anonymous(buckets * kBucket * sizeof(Word));
   if (!memory) return tl::unexpected(memory.error());
   return ShareTable(std::move(*memory), buckets);
 }
 
 ShareTable::ShareTable(os::Mapping memory, std::uint64_t buckets) noexcept
-    : memory_(std::move(memory)), mask_(buckets - 1) {}
+    : memory_(std::move(memory)), buckets_(buckets) {}
 
 ShareTable::ShareTable(ShareTable&& other) noexcept
     : memory_(std::move(other.memory_)),
-      mask_(other.mask_),
+      buckets_(other.buckets_),
       hints_(other.hints_.load()),
       shared_(other.shared_.load()),
       forgotten_(other.forgotten_.load()),
@@ -52,7 +53,9 @@ ShareTable::ShareTable(ShareTable&& other) noexcept
 ShareTable::Word* ShareTable::bucket(std::uint64_t key) const noexcept {
   static_assert(sizeof(Word) == sizeof(std::uint64_t) && Word::is_always_lock_free);
   // Pages of zeros are words of no entry.
-  return reinterpret_cast<Word*>(memory_.data()) + (key & mask_) * kBucket;
+  const auto number =
+      static_cast<std::uint64_t>((static_cast<unsigned __int128>(key & kBucketBits) * buckets_) >> kTagShift);
+  return reinterpret_cast<Word*>(memory_.data()) + number * kBucket;
 }
 
 void ShareTable::count(std::uint64_t before, std::uint64_t after) noexcept {

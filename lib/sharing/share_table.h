@@ -36,7 +36,7 @@ class ShareTable {
   static constexpr std::uint64_t kNumbers = (std::uint64_t{1} << 39) - 1;
   static constexpr std::size_t kBucket = 8;
 
-  // For at least so many entries, a power of two in the end; memory is used where it is touched. Errors: EINVAL (more
+  // For at least so many entries; memory is used where it is touched. Errors: EINVAL (more
   // than 2^40), ENOMEM.
   static Result<ShareTable> create(std::uint64_t entries);
   ShareTable(ShareTable&& other) noexcept;
@@ -56,7 +56,7 @@ class ShareTable {
   // Takes shared entries away whose frames nobody has any more, of the next `buckets` from `hand` on, which goes round.
   template <class IsDead>
   void sweep(std::uint64_t& hand, std::uint64_t buckets, IsDead&& is_dead) noexcept {
-    for (; buckets > 0; --buckets, hand = (hand + 1) & mask_)
+    for (; buckets > 0; --buckets, hand = hand + 1 < buckets_ ? hand + 1 : 0)
       for (std::size_t i = 0; i < kBucket; ++i) sweep_word(hand, i, is_dead);
   }
 
@@ -67,7 +67,7 @@ class ShareTable {
     std::uint64_t refused = 0;            // entries for which there was no place
   };
   Counts counts() const noexcept;
-  std::uint64_t capacity() const noexcept { return (mask_ + 1) * kBucket; }
+  std::uint64_t capacity() const noexcept { return buckets_ * kBucket; }
 
  private:
   using Word = std::atomic<std::uint64_t>;
@@ -88,7 +88,7 @@ class ShareTable {
   void count(std::uint64_t before, std::uint64_t after) noexcept;
 
   os::Mapping memory_;
-  std::uint64_t mask_;  // buckets less one
+  std::uint64_t buckets_;
   std::atomic<std::uint64_t> hints_{0}, shared_{0}, forgotten_{0}, refused_{0};
 };
 

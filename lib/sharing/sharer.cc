@@ -393,9 +393,10 @@ void Sharer::estimate(GuestMemory& guest, std::uint64_t first, std::uint64_t cou
   const int tid = os::current_tid();
   for (auto page = first; page < first + count; ++page) {
     if (guest.table.load(page).dropped()) group->add_zero();
-    if ((bits[page - first] & os::kPresent) == 0) continue;
     LockedPages one(guest, page, words);
     if (!one.lock_next(in_memory)) continue;
+    // A frame is in memory although the guest's page table may not say so.
+    if ((bits[page - first] & os::kPresent) == 0 && one.words()[0].state() != PageState::shared) continue;
     const Reading reading(guest, tid);
     group->add(one.at(0), estimator.keys());
   }

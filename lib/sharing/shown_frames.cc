@@ -4,7 +4,6 @@
 #include <thread>
 
 #include "base/check.h"
-#include "base/error.h"
 #include "os/mapping.h"
 #include "region/isolator.h"
 #include "sharing/racy_bytes.h"
@@ -16,10 +15,11 @@ using region::GuestMemory;
 
 int errno_of(const Error& error) noexcept { return error.code.value(); }
 
-// Puts the first bytes of `window` in the place of pages of the guest. An errno, and then what was there is there still.
-int put(std::byte* place, os::Mapping& window, std::uint64_t bytes) noexcept {
+// Has `put` put something in the place of pages of the guest. An errno, and then what was there is there still.
+template <class Put>
+int put_over(std::byte* place, std::uint64_t bytes, Put&& put) noexcept {
   for (;;) {
-    const int e = window.move_front_onto(place, bytes);
+    const int e = put();
     if (e == 0 || os::is_mapped(place, bytes)) return e;
     // The kernel takes down what was there before it finds that it has no memory for what is to come: there is no way
     // back but to have it all the same.
@@ -50,21 +50,11 @@ Result<ShownFrames> ShownFrames::create() {
   return ShownFrames(std::move(*fence));
 }
 
-Result<os::Mapping> ShownFrames::window(const GuestMemory& guest, const FrameStore& store, FrameRun run) {
-  auto window = store.mapping(run);
-  if (!window) return window;
-  if (const int e = guest.dress(*window, guest.home(), true)) return base::fail_errno(e, "madvise of shared frames");
-  // mlockall(MCL_FUTURE) has made all pages the mapping's own.
-  if (const int e = os::drop_pages(window->data(), window->size()))
-    return base::fail_errno(e, "MADV_DONTNEED of shared frames");
-  // Else who reads one first would wait for a fault.
-  os::touch_to_read(window->data(), window->size());
-  return window;
-}
-
-int ShownFrames::show(GuestMemory& guest, std::uint64_t first, os::Mapping& window, std::uint64_t count) {
-  if (const int e = put(guest.at(first), window, count * kPageSize)) return e;
-  guest.wake(first, count);
+int ShownFrames::show(GuestMemory& guest, std::uint64_t first, const FrameStore& store, FrameRun run) noexcept {
+  const auto place = guest.at(first);
+  const bool core_dump = guest.options().core_dump;
+  if (const int e = put_over(place, run.count * kPageSize, [&] { return store.show(place, run, core_dump); })) return e;
+  guest.wake(first, run.count);
   return 0;
 }
 
@@ -83,7 +73,7 @@ int ShownFrames::take_out(GuestMemory& guest, std::uint64_t first, std::uint64_t
   const int home = guest.home();
   auto piece = os::Mapping::reserved(bytes);
   if (!piece) return errno_of(piece.error());
-  if (const int e = guest.dress(*piece, home, false)) return e;
+  if (const int e = guest.dress(*piece, home)) return e;
   if (const int e = os::make_accessible(piece->data(), bytes)) return e;
   if (const int e = guest.uffd().register_range(piece->data(), bytes, true)) return e;
   // mlockall(MCL_FUTURE) has filled it with zeros.
@@ -95,7 +85,7 @@ int ShownFrames::take_out(GuestMemory& guest, std::uint64_t first, std::uint64_t
     if (error == 0) error = copy_out(guest, first, count);
   }
   if (error == 0) {
-    error = put(place, *piece, bytes);
+    error = put_over(place, bytes, [&] { return piece->move_onto(place); });
     // What its home has changed to meanwhile was set for the guest as it was then. Should the kernel refuse, pages to
     // come are on the old home, and follow like others.
     if (error == 0 && guest.home() != home) static_cast<void>(guest.follow_home(first, count));

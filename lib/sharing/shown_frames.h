@@ -1,7 +1,7 @@
 // Shown frames: puts frames of a store in the places of a guest's pages, and takes them out again, with nothing in
 // between that a reader could see and no write that is lost.
 //
-// In: a private mapping of the frames is made aside, with all that is set for the guest's memory, and moved over the
+// In: a part of a private mapping of all frames, for which is set what is set for the guest's memory, is copied over the
 // places, which are empty: whoever waits there for a page finds the frame's. From then on reads are shared. What is
 // written the kernel copies first, into a page of the guest's own in the same place ("broken"). Out: write protection
 // fences writers off while all that the guest reads there, of frames and of its own, is copied into staging; then an
@@ -19,7 +19,6 @@
 #include <cstdint>
 #include <utility>
 
-#include "os/mapping.h"
 #include "os/userfaultfd.h"
 #include "region/guest_memory.h"
 #include "sharing/frame_store.h"
@@ -32,15 +31,10 @@ class ShownFrames {
   // Errors: as os::Userfaultfd::open; EINVAL where the kernel cannot write-protect mappings of files (Linux < 5.19).
   static Result<ShownFrames> create();
 
-  // A mapping that shows the run, made aside with all that is set for the guest's memory, from the front of which show()
-  // takes. Errors: errnos of mmap and madvise (ENOMEM: vm.max_map_count).
-  static Result<os::Mapping> window(const region::GuestMemory& guest, const FrameStore& store, FrameRun run);
-
-  // Pages [first, first + count) of the guest show the first frames of the window from now on, which is what comes after
-  // them then. REQUIRES: the caller has locked their words; they are isolated, and what is staged of them are the bytes
-  // of the frames. Words, staging, references and charge are the caller's business. An errno of mremap, and then nothing
-  // has changed.
-  static int show(region::GuestMemory& guest, std::uint64_t first, os::Mapping& window, std::uint64_t count);
+  // Pages [first, first + run.count) of the guest show the run from now on. REQUIRES: the caller has locked their
+  // words; they are isolated, and what is staged of them are the bytes of the frames. Words, staging, references and
+  // charge are the caller's business. An errno of mremap, and then nothing has changed: ENOMEM (vm.max_map_count).
+  static int show(region::GuestMemory& guest, std::uint64_t first, const FrameStore& store, FrameRun run) noexcept;
 
   // What the guest reads in pages [first, first + count) is in staging, and their places are empty: as isolated pages.
   // REQUIRES: the caller has locked their words; they are shared; their staging is empty; count <= region::kMostTaken.

@@ -52,12 +52,10 @@ TEST_F(Frames, AWriteIsTheWritersOwn) {
   const auto run = store_->allocate(8);
   ASSERT_TRUE(run && run->count == 8);
   fill(*run, 7);
-  const auto one = place(8);
-  auto mapped = store_->mapping(*run), aside = store_->mapping(*run);
-  ASSERT_TRUE(mapped && aside);
-  const auto& other = *mapped;
+  const auto one = place(8), other = place(8);
   std::memset(one.data(), 1, one.size());
-  ASSERT_EQ(aside->move_onto(one.data()), 0);
+  ASSERT_EQ(store_->show(one.data(), *run, false), 0);
+  ASSERT_EQ(store_->show(other.data(), *run, true), 0);
   store_->hold(*run);
   EXPECT_TRUE(all(one.data(), 8, 7)) << "what was there is gone";
   EXPECT_TRUE(all(other.data(), 8, 7));
