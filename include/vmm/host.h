@@ -74,8 +74,8 @@ class VMM_API Host {
   // guest.
   Result<ShareReport> share_now();
   // Looks once at all pages of all guests that may share, at full speed, and tells what that could save, as their salts
-  // are and were they all of one. Shares nothing. Takes 16 bytes a page while it runs. Native guests, threads and errors
-  // as share_now().
+  // are and were they all of one. Shares nothing. Takes 16 bytes a page while it runs. Native guests, threads and
+  // errors as share_now().
   Result<ShareEstimate> estimate_sharing();
 
   // Errors: Errc::inert_handle, Errc::forked_child, ENOMEM (none to tell it with).

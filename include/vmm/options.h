@@ -132,8 +132,8 @@ struct HostOptions {
   std::chrono::milliseconds share_scan_time = std::chrono::minutes(60);
   // Most pages a second that are looked at of each guest (ESX ShareRateMax, 1024). At least 1.
   std::uint32_t share_rate_max = 1024;
-  // Guests may have 2 MiB pages (ESX Mem.AllocGuestLargePage, 1), unless GuestOptions::large_pages says otherwise; false:
-  // none has. Small pages can be shared at once; parts of large ones only when memory is short.
+  // Guests may have 2 MiB pages (ESX Mem.AllocGuestLargePage, 1), unless GuestOptions::large_pages says otherwise;
+  // false: none has. Small pages can be shared at once; parts of large ones only when memory is short.
   bool alloc_guest_large_page = true;
   // A fault thread that makes no progress on one fault for this long is reported by an event.
   std::chrono::milliseconds watchdog_timeout = std::chrono::seconds(10);

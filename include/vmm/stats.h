@@ -179,8 +179,8 @@ struct ShareReport {
   std::uint64_t cpu_ns = 0;    // processor time that it took
 };
 
-// What sharing could save, as Host::estimate_sharing() finds. Bytes of pages; of the guests of each home by themselves, for
-// those of two homes share nothing.
+// What sharing could save, as Host::estimate_sharing() finds. Bytes of pages; of the guests of each home by themselves,
+// for those of two homes share nothing.
 struct ShareEstimate {
   // Guests of equal salt; one that has none of its own is a group alone, and named by the guest.
   struct Group {

@@ -29,11 +29,12 @@ class Mapping {
 
   // The first bytes of the file, readable and writable, to be copied from with copy_onto() alone: what is written to a
   // copy is its own, page by page. A child of fork() gets neither this nor the copies, nor, without `core_dump`, does a
-  // core dump. Costs no memory. Errors: ENOMEM (vm.overcommit_memory = 2) and other errnos of mmap, mprotect and madvise.
+  // core dump. Costs no memory. Errors: ENOMEM (vm.overcommit_memory = 2) and other errnos of mmap, mprotect and
+  // madvise.
   static Result<Mapping> private_template(int fd, std::uint64_t bytes, bool core_dump);
 
-  // The first bytes of the file, readable and writable; what is written is seen in the file, and by who maps it. A child
-  // of fork() does not get it. Errors: ENOMEM and other errnos of mmap and madvise.
+  // The first bytes of the file, readable and writable; what is written is seen in the file, and by who maps it. A
+  // child of fork() does not get it. Errors: ENOMEM and other errnos of mmap and madvise.
   static Result<Mapping> shared_file(int fd, std::uint64_t bytes);
 
   // Takes the place of the mappings in [target, target + size()), with all that is set for it, in one step for whoever

@@ -17,8 +17,8 @@ class MemoryFile {
   static Result<MemoryFile> create(const std::string& name, std::uint64_t bytes);
 
   int fd() const noexcept { return file_.get(); }
-  // Writes the bytes there, whole pages cheapest: memory is made for them without being cleared first. An errno (ENOSPC,
-  // ENOMEM: no memory; EFBIG: RLIMIT_FSIZE), and then some may have been written; 0 = done.
+  // Writes the bytes there, whole pages cheapest: memory is made for them without being cleared first. An errno
+  // (ENOSPC, ENOMEM: no memory; EFBIG: RLIMIT_FSIZE), and then some may have been written; 0 = done.
   int write(std::uint64_t offset, const std::byte* bytes, std::uint64_t count) const noexcept;
   // Gives the memory of the range back: it reads as zeros, also where it is mapped. An errno; 0 = done.
   int free(std::uint64_t offset, std::uint64_t bytes) const noexcept;

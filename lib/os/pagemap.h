@@ -37,8 +37,8 @@ class Pagemap {
   // As bits(), always from /proc/self/pagemap: tells a marker from a page.
   int bits_from_pagemap(const void* start, std::uint64_t pages, std::uint8_t* bits) const noexcept;
 
-  // bits[i] = kPresent or kSwapped where a page is the mapping's own, else 0: in a private mapping of a file, where it has
-  // been written to. Otherwise as bits().
+  // bits[i] = kPresent or kSwapped where a page is the mapping's own, else 0: in a private mapping of a file, where it
+  // has been written to. Otherwise as bits().
   int own_pages(const void* start, std::uint64_t pages, std::uint8_t* bits) const noexcept;
 
   // bits[i] = kWritten for pages that were written since they were last armed, and for those that never were or are not
@@ -46,9 +46,9 @@ class Pagemap {
   int written_pages(const void* start, std::uint64_t pages, std::uint8_t* bits) const noexcept;
 
   // Write-protects pages that are present and written ("arms" them), so that the next write shows; they get kPresent |
-  // kWritten, all others 0. Never arms a hole (a marker there would make UFFDIO_MOVE fail for ever), a huge page (the next
-  // write would split it), or the zero page. Leaves out mappings that are not registered for WP_ASYNC. On an error some
-  // may be armed. ENOTTY without PAGEMAP_SCAN.
+  // kWritten, all others 0. Never arms a hole (a marker there would make UFFDIO_MOVE fail for ever), a huge page (the
+  // next write would split it), or the zero page. Leaves out mappings that are not registered for WP_ASYNC. On an error
+  // some may be armed. ENOTTY without PAGEMAP_SCAN.
   int arm_written(const void* start, std::uint64_t pages, std::uint8_t* bits) const noexcept;
 
   bool has_scan() const noexcept { return scan_; }

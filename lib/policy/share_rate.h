@@ -2,7 +2,8 @@
 //
 // All of it in the time that is asked for, but not more than the most for a guest, and all guests together not more
 // than what the processors may spend on it (ESX: Mem.ShareScanTime, ShareRateMax, ShareScanGHz; vSphere Resource
-// Management, "Advanced Memory Attributes"). A guest in which several looks have found nothing is looked at less and less.
+// Management, "Advanced Memory Attributes"). A guest in which several looks have found nothing is looked at less and
+// less.
 // Thread-safety: pure function of its arguments.
 #pragma once
 

@@ -176,8 +176,8 @@ class GuestMemory {
   GuestMemory(const GuestMemory&) = delete;
   GuestMemory& operator=(const GuestMemory&) = delete;
 
-  // New pages come from `node`, as far as it goes (or from nowhere else: GuestMemoryOptions::bind); those that are there
-  // stay where they are. One thread at a time. Errors: ENODEV, ENOMEM; on error nothing has changed.
+  // New pages come from `node`, as far as it goes (or from nowhere else: GuestMemoryOptions::bind); those that are
+  // there stay where they are. One thread at a time. Errors: ENODEV, ENOMEM; on error nothing has changed.
   Result<void> set_home(int node);
 
   int home() const noexcept { return home_.load(std::memory_order_acquire); }
@@ -298,7 +298,8 @@ class GuestMemory {
   policy::ReadWindow read_window;
   Prefetch prefetches[4];
 
-  // Set by the fault thread when it lets go of the guest: nothing is read again for it. Another thread may take it over.
+  // Set by the fault thread when it lets go of the guest: nothing is read again for it. Another thread may take it
+  // over.
   std::atomic<bool> leaving{false};
   // For good, read by who asks for something.
   std::atomic<bool> closing{false};

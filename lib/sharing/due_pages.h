@@ -1,10 +1,10 @@
 // Due pages: which pages of a guest are to be looked at: those that were written since they were looked at last, as the
 // kernel's write tracking tells, and those of which it does not tell.
 //
-// Before a page is looked at it is write-protected without a fault for the library to answer (WP_ASYNC): the kernel lets
-// the next write in by itself, and notes it. A page that has a slot in the swap file is not: there the same note tells
-// whether the slot still holds what the page does. Nor are huge pages. Where the kernel has no such tracking (Linux <
-// 6.7), all pages are due each time.
+// Before a page is looked at it is write-protected without a fault for the library to answer (WP_ASYNC): the kernel
+// lets the next write in by itself, and notes it. A page that has a slot in the swap file is not: there the same note
+// tells whether the slot still holds what the page does. Nor are huge pages. Where the kernel has no such tracking
+// (Linux < 6.7), all pages are due each time.
 // Thread-safety: one thread, the guest's worker.
 #pragma once
 
@@ -24,7 +24,8 @@ class DuePages {
   // Throws std::bad_alloc. All pages are due.
   explicit DuePages(region::GuestMemory& guest);
 
-  // Finds those among [first, first + count), count <= kMost, which it may take. Where the kernel does not tell, none is.
+  // Finds those among [first, first + count), count <= kMost, which it may take. Where the kernel does not tell, none
+  // is.
   void find(std::uint64_t first, std::uint64_t count) noexcept;
   // Of the pages that find() was asked for, from first() on.
   std::uint64_t first() const noexcept { return first_; }

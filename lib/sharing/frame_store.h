@@ -44,7 +44,8 @@ class FrameStore {
   // Consecutive frames of zeros with one reference each: as many as are wanted, or as many as there are together. From
   // `next` on if they are free, so that a run can grow. None: the store is full.
   std::optional<FrameRun> allocate(std::uint64_t wanted, std::optional<std::uint64_t> next = {}) noexcept;
-  // Writes what the frames hold, before anybody shows them. `bytes` are the run's. An errno: there is no memory for them.
+  // Writes what the frames hold, before anybody shows them. `bytes` are the run's. An errno: there is no memory for
+  // them.
   int fill(FrameRun run, const std::byte* bytes) noexcept;
   // What the frame holds. The bytes of the frames after it follow.
   std::byte* bytes(std::uint64_t frame) const noexcept { return view_.data() + frame * kPageSize; }

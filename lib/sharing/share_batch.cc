@@ -75,7 +75,8 @@ bool ShareBatch::extend(Piece& piece) noexcept {
   }
   auto& pages = *piece.pages;
   const auto page = pages.end();
-  if (page == pages.guest().pages() || is_spared(place_, pages.guest(), page) || !pages.lock_next(may_be_shared)) return false;
+  if (page == pages.guest().pages() || is_spared(place_, pages.guest(), page)) return false;
+  if (!pages.lock_next(may_be_shared)) return false;
   ++piece.count;
   if (equal_racy(next(), pages.at(pages.count() - 1))) return true;
   trim(piece, piece.count - 1);

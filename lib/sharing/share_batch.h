@@ -38,8 +38,8 @@ class ShareBatch {
   ShareBatch(const ShareBatch&) = delete;
   ShareBatch& operator=(const ShareBatch&) = delete;
 
-  // From page `first` of the guest on, of that salt, for the calling thread, whose id is given. Parts of huge pages with
-  // `break_huge` only.
+  // From page `first` of the guest on, of that salt, for the calling thread, whose id is given. Parts of huge pages
+  // with `break_huge` only.
   void begin(region::GuestMemory& guest, std::uint64_t first, std::uint32_t salt, bool break_huge, int tid) noexcept;
 
   // The next page is locked, and read with next(); then it is added, or let go of. False: it cannot be shared now.

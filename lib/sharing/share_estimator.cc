@@ -37,7 +37,8 @@ void ShareEstimator::tell(ShareEstimate& estimate) {
     all.insert(all.end(), group.keys_.begin(), group.keys_.end());
     auto same = std::find_if(estimate.groups.begin(), estimate.groups.end(),
                              [&](const auto& g) { return g.salt == group.name_; });
-    if (same == estimate.groups.end()) same = estimate.groups.insert(same, ShareEstimate::Group{group.name_, 0, 0, 0, 0});
+    if (same == estimate.groups.end())
+      same = estimate.groups.insert(same, ShareEstimate::Group{group.name_, 0, 0, 0, 0});
     const auto looked = (group.keys_.size() + group.zero_) * kPageSize;
     const auto saved = looked - distinct(group.keys_) * kPageSize;
     same->guests += group.guests_;

@@ -1,6 +1,6 @@
 // Share estimator: what could be saved by sharing, from the pages that it is shown: how many are of zeros, and how many
-// distinct ones there are, of each salt and of all together. It keeps a hash of each page, eight bytes, and takes pages of
-// equal hashes for equal: XXH3 of 64 bits, under the secret of the process.
+// distinct ones there are, of each salt and of all together. It keeps a hash of each page, eight bytes, and takes pages
+// of equal hashes for equal: XXH3 of 64 bits, under the secret of the process.
 // Thread-safety: one thread at a time.
 #pragma once
 

@@ -52,8 +52,8 @@ struct Sharer::Member {
   std::uint64_t next_broken = 0;  // page: of find_broken()
   std::uint64_t passes = 0;       // begun
   bool begun = false;             // a pass
-  // References to frames had been given up so often when the last pass began that left nothing to be taken back, and when
-  // the one began that is under way; whether that has left nothing so far.
+  // References to frames had been given up so often when the last pass began that left nothing to be taken back, and
+  // when the one began that is under way; whether that has left nothing so far.
   std::uint64_t settled = ~std::uint64_t{0}, releases = 0;
   bool leaves_nothing = false;
   // The same, and what the guest held, when its sharing was told last.

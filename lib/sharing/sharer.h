@@ -1,10 +1,11 @@
 // Sharer: finds equal pages of the guests of one node, and has them show one copy.
 //
-// It looks at a guest's pages in order, some at a time, at those that were written since it did so last. Each is hashed,
-// and the key offered to the table. Where that knows such a page already, of the same guest or of another of the same
-// salt, or a frame, those after it, and those before, are taken along for as long as they have equals, too: a ShareBatch,
-// which compares them byte by byte and has them show frames. Pages of zeros are dropped. Pages that were written since
-// they were shared are the guest's own again, and those nobody shows any more are given back by their store.
+// It looks at a guest's pages in order, some at a time, at those that were written since it did so last. Each is
+// hashed, and the key offered to the table. Where that knows such a page already, of the same guest or of another of
+// the same salt, or a frame, those after it, and those before, are taken along for as long as they have equals, too: a
+// ShareBatch, which compares them byte by byte and has them show frames. Pages of zeros are dropped. Pages that were
+// written since they were shared are the guest's own again, and those nobody shows any more are given back by their
+// store.
 //
 // A page that is pinned, being written to the swap file, watched by the sampler or locked just now is left for another
 // pass. Of huge pages only keys are noted, until they may be broken.
@@ -67,7 +68,8 @@ class Sharer {
   // Some pages that show frames are the guest's own again, and charged: others can be swapped only so. Returns how
   // many.
   std::uint64_t give_up(region::GuestMemory& guest, std::uint64_t most) noexcept;
-  // Tells what the guest's part of its frames is, and how many pages are like no other: of all of the guest as it is now.
+  // Tells what the guest's part of its frames is, and how many pages are like no other: of all of the guest as it is
+  // now.
   void tell_sharing(region::GuestMemory& guest) noexcept;
 
   // Reads pages [first, first + count) of the guest, count <= region::kMostTaken, that are in memory, for the estimate.

@@ -1,8 +1,8 @@
 // Shown frames: puts frames of a store in the places of a guest's pages, and takes them out again, with nothing in
 // between that a reader could see and no write that is lost.
 //
-// In: a part of a private mapping of all frames, for which is set what is set for the guest's memory, is copied over the
-// places, which are empty: whoever waits there for a page finds the frame's. From then on reads are shared. What is
+// In: a part of a private mapping of all frames, for which is set what is set for the guest's memory, is copied over
+// the places, which are empty: whoever waits there for a page finds the frame's. From then on reads are shared. What is
 // written the kernel copies first, into a page of the guest's own in the same place ("broken"). Out: write protection
 // fences writers off while all that the guest reads there, of frames and of its own, is copied into staging; then an
 // empty mapping, registered already, is moved over. Those pages are isolated then, like any other.

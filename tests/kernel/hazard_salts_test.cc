@@ -144,8 +144,8 @@ TEST_P(Hazard36_Salts, EqualPagesOfAnotherSaltAreLikeAnyOthers) {
   EXPECT_EQ(smaps_bytes(page_at(b, 0), kBytes, "Anonymous"), kBytes);
   EXPECT_TRUE(frames_of(b).empty());
   // A first write breaks nothing, which is all that its time could tell: it takes what it takes in pages like nobody
-  // else's, of which the kernel notes that they are written. Some faults are the machine's own: of pages that the kernel
-  // moves, and of a sanitizer's memory.
+  // else's, of which the kernel notes that they are written. Some faults are the machine's own: of pages that the
+  // kernel moves, and of a sanitizer's memory.
   const auto faults = faults_of_writing(b), unlike = faults_of_writing(alone);
   EXPECT_NEAR(static_cast<double>(faults), static_cast<double>(unlike), static_cast<double>(kPages) / 8);
   EXPECT_EQ(smaps_bytes(page_at(b, 0), kBytes, "Anonymous"), kBytes) << "no page was copied";
