@@ -15,6 +15,7 @@ namespace vmm::base {
 enum class LockRank : int {
   event_callback = 10,  // held while the callback runs, which may use the API
   host_control = 20,    // create and destroy guests
+  estimate = 22,      // one estimate of what sharing could save at a time
   rates = 25,         // how fast memory follows guests to their homes
   guest_list = 30,    // the host's table of guests
   moves = 35,         // homes that are to change

@@ -206,6 +206,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   std::unique_ptr<host::SharingParts> sharing_;  // null: pages are not shared
   std::vector<std::unique_ptr<host::NodeRuntime>> nodes_;
 
+  base::Mutex estimate_mutex_{base::LockRank::estimate};
   base::Mutex control_{base::LockRank::host_control};
   std::vector<NodeUse> uses_ VMM_GUARDED_BY(control_);  // as nodes_
   int last_node_ VMM_GUARDED_BY(control_) = -1;

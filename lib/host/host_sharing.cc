@@ -67,6 +67,8 @@ Result<ShareEstimate> HostCore::estimate_sharing() {
   if (in_child()) return forked("estimate_sharing");
   const auto all = guests();
   if (auto r = manage_sharers(all, "estimate_sharing"); !r) return tl::unexpected(r.error());
+  // A worker goes through a guest for one estimate at a time.
+  base::MutexLock lock(estimate_mutex_);
   ShareEstimate estimate;
   sharing::ShareEstimator estimator(sharing_->secret);
   for (const auto& node : nodes_) {

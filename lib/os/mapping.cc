@@ -68,7 +68,7 @@ Result<Mapping> Mapping::reserved(std::uint64_t bytes) {
 }
 
 // Inaccessible and unlocked first: after mlockall(MCL_FUTURE) the kernel would fill it.
-Result<Mapping> Mapping::private_template(int fd, std::uint64_t bytes, bool core_dump) {
+Result<Mapping> Mapping::private_template(int fd, std::uint64_t bytes) {
   auto mapping = map(bytes, PROT_NONE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
   if (!mapping) return mapping;
   auto* const start = mapping->data();
@@ -80,7 +80,7 @@ Result<Mapping> Mapping::private_template(int fd, std::uint64_t bytes, bool core
   if (call(Call::mprotect, [&] { return ::mprotect(start, bytes, PROT_READ | PROT_WRITE); }) != 0)
     return failed("mprotect");
   if (keep_from_children(start, bytes) != 0) return failed("madvise(MADV_DONTFORK)");
-  if (!core_dump && exclude_from_core_dumps(start, bytes) != 0) return failed("madvise(MADV_DONTDUMP)");
+  if (exclude_from_core_dumps(start, bytes) != 0) return failed("madvise(MADV_DONTDUMP)");
   return mapping;
 }
 
@@ -102,6 +102,7 @@ int Mapping::move_onto(void* target) noexcept {
 }
 
 int Mapping::copy_onto(void* target, std::uint64_t offset, std::uint64_t bytes) const noexcept {
+  if (const int e = drop_pages(data_ + offset, bytes)) return e;
   void* p = call(Call::mremap, [&] {
     return ::mremap(data_ + offset, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, target);
   });
@@ -162,6 +163,7 @@ int keep_from_children(void* start, std::uint64_t bytes) noexcept { return advis
 
 int wipe_in_children(void* start, std::uint64_t bytes) noexcept { return advise(start, bytes, MADV_WIPEONFORK); }
 
+int include_in_core_dumps(void* start, std::uint64_t bytes) noexcept { return advise(start, bytes, MADV_DODUMP); }
 int exclude_from_core_dumps(void* start, std::uint64_t bytes) noexcept { return advise(start, bytes, MADV_DONTDUMP); }
 
 int bind_to_node(void* start, std::uint64_t bytes, int node, NodePolicy policy) noexcept {

@@ -31,6 +31,20 @@ Result<MemoryFile> MemoryFile::create(const std::string& name, std::uint64_t byt
   return MemoryFile(std::move(file));
 }
 
+bool MemoryFile::may_be_huge() {
+  const std::string folder = "/sys/kernel/mm/transparent_hugepage/";
+  const auto is_on = [&](const std::string& file) {
+    const auto text = read_small_file(folder + file).value_or("");
+    for (const char* mode : {"[always]", "[within_size]", "[force]"})
+      if (text.find(mode) != std::string::npos) return true;
+    return false;
+  };
+  if (is_on("shmem_enabled")) return true;
+  for (int kib = 16; kib <= 2048; kib *= 2)
+    if (is_on("hugepages-" + std::to_string(kib) + "kB/shmem_enabled")) return true;
+  return false;
+}
+
 int MemoryFile::write(std::uint64_t offset, const std::byte* bytes, std::uint64_t count) const noexcept {
   while (count > 0) {
     const auto done = call(Call::pwrite, [&] { return ::pwrite(fd(), bytes, count, static_cast<off_t>(offset)); });

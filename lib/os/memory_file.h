@@ -16,6 +16,10 @@ class MemoryFile {
   // /proc/self/maps. Not inherited by programs that are started. Errors: errnos of memfd_create and ftruncate.
   static Result<MemoryFile> create(const std::string& name, std::uint64_t bytes);
 
+  // The kernel makes huge pages, or larger ones than 4 KiB, of a memory file that is written without a mapping
+  // (transparent_hugepage/shmem_enabled); where it does not say, it does not.
+  static bool may_be_huge();
+
   int fd() const noexcept { return file_.get(); }
   // Writes the bytes there, whole pages cheapest: memory is made for them without being cleared first. An errno
   // (ENOSPC, ENOMEM: no memory; EFBIG: RLIMIT_FSIZE), and then some may have been written; 0 = done.

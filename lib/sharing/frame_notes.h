@@ -37,9 +37,8 @@ class FrameNotes {
     static_cast<void>(store_.release({frame, 1}));
     return false;
   }
-  // Who has such a page next finds the frame, if somebody has it still.
+  // Who has such a page next finds the frame, of which somebody has a reference meanwhile.
   void note(std::uint64_t frame, const PageKeys& keys) noexcept {
-    if (store_.references(frame) == 0) return;
     const auto key = keys.key_of(store_.bytes(frame)) & key_mask_;
     const auto known = table_.find(key);
     if (!known) table_.add_shared(key, frame);

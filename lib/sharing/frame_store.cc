@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "sharing/racy_bytes.h"
 
 namespace vmm::sharing {
 namespace {
@@ -17,9 +18,10 @@ constexpr int kMostLooks = 4096;
 std::uint64_t words_for(std::uint64_t frames) { return (frames + kBits - 1) / kBits; }
 // With a page of its own, for a moment, the kernel gives the mapping what each copy would have to be given by the first
 // write there (an anon_vma): a third of that write's time.
-Result<os::Mapping> make_template(const os::MemoryFile& file, std::uint64_t bytes, bool core_dump) {
-  auto made = os::Mapping::private_template(file.fd(), bytes, core_dump);
+Result<os::Mapping> make_template(const os::MemoryFile& file, std::uint64_t bytes) {
+  auto made = os::Mapping::private_template(file.fd(), bytes);
   if (!made) return made;
+  static_cast<void>(os::advise_huge_pages(made->data(), bytes, false));
   if (os::populate_for_write(made->data(), kPageSize) == 0) os::drop_pages(made->data(), kPageSize);
   static_cast<void>(file.free(0, kPageSize));
   return made;
@@ -35,12 +37,8 @@ Result<std::unique_ptr<FrameStore>> FrameStore::create(int node, std::uint64_t m
   if (!file) return tl::unexpected(file.error());
   auto view = os::Mapping::shared_file(file->fd(), bytes);
   if (!view) return tl::unexpected(view.error());
-  Templates templates;
-  for (const bool core_dump : {false, true}) {
-    auto made = make_template(*file, bytes, core_dump);
-    if (!made) return tl::unexpected(made.error());
-    templates[core_dump ? 1 : 0] = std::move(*made);
-  }
+  auto all = make_template(*file, bytes);
+  if (!all) return tl::unexpected(all.error());
   auto counts = os::Mapping::anonymous(most_frames * sizeof(std::atomic<std::uint32_t>));
   if (!counts) return tl::unexpected(counts.error());
   auto used = os::Mapping::anonymous(words_for(most_frames) * sizeof(std::uint64_t));
@@ -51,17 +49,18 @@ Result<std::unique_ptr<FrameStore>> FrameStore::create(int node, std::uint64_t m
   // The policy of a memory file's mapping is the file's: it holds for pages that others touch first, too.
   static_cast<void>(os::bind_to_node(view->data(), bytes, node, os::NodePolicy::preferred));
   return std::unique_ptr<FrameStore>(new FrameStore(node, most_frames, credit, std::move(*file), std::move(*view),
-                                                    std::move(templates), std::move(*counts), std::move(*used)));
+                                                    std::move(*all), std::move(*counts), std::move(*used)));
 }
 
 FrameStore::FrameStore(int node, std::uint64_t capacity, region::Credit& credit, os::MemoryFile file, os::Mapping view,
-                       Templates templates, os::Mapping counts, os::Mapping used) noexcept
+                       os::Mapping all, os::Mapping counts, os::Mapping used) noexcept
     : node_(node),
       capacity_(capacity),
       credit_(credit),
+      may_be_huge_(os::MemoryFile::may_be_huge()),
       file_(std::move(file)),
       view_(std::move(view)),
-      templates_(std::move(templates)),
+      template_(std::move(all)),
       counts_(std::move(counts)),
       used_(std::move(used)) {}
 
@@ -140,7 +139,12 @@ std::optional<FrameRun> FrameStore::allocate(std::uint64_t wanted, std::optional
 }
 
 int FrameStore::fill(FrameRun run, const std::byte* bytes) noexcept {
-  return file_.write(run.first * kPageSize, bytes, run.count * kPageSize);
+  if (!may_be_huge_) return file_.write(run.first * kPageSize, bytes, run.count * kPageSize);
+  // Through the mapping, which forbids them. Touched one by one each would cost a fault, and where there is no memory
+  // for one, a SIGBUS.
+  if (const int e = os::populate_for_write(this->bytes(run.first), run.count * kPageSize)) return e;
+  copy_racy(this->bytes(run.first), bytes, run.count);
+  return 0;
 }
 
 void FrameStore::hold(FrameRun run) noexcept {
@@ -193,7 +197,10 @@ int FrameStore::give_back(FrameRun run) noexcept {
 }
 
 int FrameStore::show(std::byte* place, FrameRun run, bool core_dump) const noexcept {
-  return templates_[core_dump ? 1 : 0].copy_onto(place, run.first * kPageSize, run.count * kPageSize);
+  const auto bytes = run.count * kPageSize;
+  const int e = template_.copy_onto(place, run.first * kPageSize, bytes);
+  if (e == 0 && core_dump) static_cast<void>(os::include_in_core_dumps(place, bytes));
+  return e;
 }
 
 }  // namespace vmm::sharing

@@ -10,7 +10,6 @@
 // of another.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -76,11 +75,8 @@ class FrameStore {
   Result<std::uint64_t> allocated() const { return file_.allocated(); }
 
  private:
-  // The whole file, to be copied from, without and with core dumps.
-  using Templates = std::array<os::Mapping, 2>;
-
   FrameStore(int node, std::uint64_t capacity, region::Credit& credit, os::MemoryFile file, os::Mapping view,
-             Templates templates, os::Mapping counts, os::Mapping used) noexcept;
+             os::Mapping all, os::Mapping counts, os::Mapping used) noexcept;
   std::atomic<std::uint32_t>& count_of(std::uint64_t frame) const noexcept;
   void mark(FrameRun run, bool used) VMM_REQUIRES(mutex_);
   std::uint64_t next_free(std::uint64_t from) const VMM_REQUIRES(mutex_);
@@ -92,9 +88,10 @@ class FrameStore {
   const int node_;
   const std::uint64_t capacity_;
   region::Credit& credit_;
+  const bool may_be_huge_;  // pages of the file, where it is written without a mapping
   const os::MemoryFile file_;
   const os::Mapping view_;    // the whole file, to be written
-  const Templates templates_;
+  const os::Mapping template_;  // the whole file, to be copied from
   const os::Mapping counts_;  // of references, one for each frame
   const os::Mapping used_;    // one bit for each frame; under mutex_
   base::Mutex mutex_{base::LockRank::leaf};

@@ -107,6 +107,7 @@ void Sharer::add(GuestMemory& guest, std::string_view salt) {
 void Sharer::remove(const GuestMemory& guest) noexcept {
   const auto* const gone = find(guest);
   if (gone == nullptr) return;
+  batch_.clear();
   for (auto& m : members_) m->unnoted = m->unnoted || m->salt_number == gone->salt_number;
   std::erase_if(members_, [&](const auto& m) { return m.get() == gone; });
 }
@@ -211,7 +212,11 @@ std::uint64_t Sharer::look_from(Member& member, std::uint64_t page, std::uint64_
     batch_.begin(member.guest, first, member.salt_number, break_huge, tid_);
     return batch_.lock_next();
   };
-  if (!begin(page)) return 1;
+  // A batch that was begun and not shared must not outlive this: its guest may end.
+  if (!begin(page)) {
+    batch_.clear();
+    return 1;
+  }
   if (is_zero_racy(batch_.next())) {
     batch_.clear();
     return drop_zeros(member, page, end, break_huge);
@@ -227,6 +232,7 @@ std::uint64_t Sharer::look_from(Member& member, std::uint64_t page, std::uint64_
       batch_.add({equal->guest, equal->first - before}) == ShareBatch::Added::yes) {
     next = page - before + 1;
   } else if (before > 0 && !begin(page)) {
+    batch_.clear();
     return 1;
   } else if (const auto added = batch_.add(*equal); added != ShareBatch::Added::yes) {
     batch_.clear();
@@ -235,12 +241,14 @@ std::uint64_t Sharer::look_from(Member& member, std::uint64_t page, std::uint64_
   } else {
     ++next;
   }
+  bool ended = false;  // the last piece has, and was not let go of, or nothing is left to end
   while (next < end && batch_.lock_next()) {
     if (batch_.follow()) {
       ++next;
       continue;
     }
     batch_.unlock_next();
+    ended = true;
     if (!end_piece(member, next) || next < page || !member.due.due(next) || !batch_.lock_next()) break;
     if (is_zero_racy(batch_.next())) {
       batch_.unlock_next();
@@ -250,6 +258,7 @@ std::uint64_t Sharer::look_from(Member& member, std::uint64_t page, std::uint64_
     const auto added = another ? batch_.add(*another) : ShareBatch::Added::never;
     if (added == ShareBatch::Added::yes) {
       ++next;
+      ended = false;
       continue;
     }
     batch_.unlock_next();
@@ -259,7 +268,7 @@ std::uint64_t Sharer::look_from(Member& member, std::uint64_t page, std::uint64_
     ++next;
     break;
   }
-  static_cast<void>(end_piece(member, next));
+  if (!ended) static_cast<void>(end_piece(member, next));
   batch_.share();
   return next > page ? next - page : 1;
 }
@@ -357,8 +366,12 @@ std::uint64_t Sharer::drop_zeros(Member& member, std::uint64_t page, std::uint64
 void Sharer::note_frames(Member& member, std::uint64_t first, std::uint64_t count) noexcept {
   for (auto page = first; page < first + count; ++page) {
     const auto word = member.guest.table.load(page);
-    if (word.state() == PageState::shared && !word.broken() && &stores_.of(word.frame()) == &store_)
-      notes_.note(FrameStores::frame_of(word.frame()), member.keys);
+    if (word.state() != PageState::shared || word.broken() || &stores_.of(word.frame()) != &store_) continue;
+    // Held meanwhile: read when nobody has it, the kernel would make a page for it.
+    const auto frame = FrameStores::frame_of(word.frame());
+    if (!notes_.try_hold(frame, member.salt_number)) continue;
+    notes_.note(frame, member.keys);
+    static_cast<void>(store_.release({frame, 1}));
   }
 }
 
@@ -418,6 +431,8 @@ void Sharer::tell_sharing(GuestMemory& guest) noexcept {
       next = 0;
       continue;
     }
+    // Somebody is about to change it, and may have given up its frame already: told again with the next look.
+    if (word.locked()) member->told_changes = ~std::uint64_t{0};
     runs += word.frame() != next || next == 0 ? 1 : 0;
     next = word.frame() + 1;
     // The word may be on its way: then the frame has other references by now, or none.

@@ -17,6 +17,7 @@
 #include "support/deadline.h"
 #include "support/lock_memory.h"
 #include "support/page_oracle.h"
+#include "support/pattern.h"
 #include "support/system_setting.h"
 #include "support/temp_directory.h"
 #include "support/way.h"
@@ -81,6 +82,40 @@ TEST_P(Hazard24_Locked, MlockallLosesNothing) {
         oracle.expect_zeros(0, 64);
       }
       findings.check_equal(oracle.check().wrong, 0U, "wrong pages at the end");
+    }));
+  }
+}
+
+// mlockall fills what frames are copied from, too, with what they hold then: that must not be shown later.
+TEST_P(Hazard24_Locked, MlockallDoesNotBringBackWhatFramesHeld) {
+  for (const int flags : {MCL_CURRENT, MCL_CURRENT | MCL_FUTURE}) {
+    VMM_EXPECT_CHILD(in_child([&](Findings& findings) {
+      auto options = host_options(directory_.path());
+      options.memory = 48 * MiB;
+      options.share_scan_ghz = 4;
+      options.share_scan_time = std::chrono::hours(24);
+      auto host = Host::create(options);
+      if (!findings.check(host, "Host::create")) return;
+      if (::mlockall(flags) != 0) return findings.skip("mlockall: RLIMIT_MEMLOCK is too low");
+      std::vector<Guest> guests;
+      for (const char* name : {"a", "b"}) {
+        auto o = guest_options(name, 2 * MiB);
+        o.large_pages = false;
+        o.share_salt = "common";
+        auto guest = host->create_guest(o);
+        if (!findings.check(guest, "create_guest")) return;
+        guests.push_back(std::move(*guest));
+      }
+      for (std::uint64_t version = 1; version <= 3; ++version) {
+        for (auto& guest : guests)
+          for (std::uint64_t page = 0; page < 2 * MiB / kPageSize; ++page)
+            fill_page(guest.memory().data() + page * kPageSize, 7, page, version);
+        for (int look = 0; look < 2; ++look) findings.check(host->share_now(), "share_now");
+        for (auto& guest : guests)
+          for (std::uint64_t page = 0; page < 2 * MiB / kPageSize; ++page)
+            findings.check_equal(wrong_page(guest.memory().data() + page * kPageSize, 7, page, version), std::string(),
+                                 "page");
+      }
     }));
   }
 }
