@@ -153,6 +153,7 @@ class Worker {
   base::Nanos share_some() noexcept;
   bool give_up_frames() noexcept;
   std::int64_t uncharged() const noexcept;
+  bool grown() noexcept;
   bool share_slice(bool begin) noexcept;
   bool estimate_slice(bool begin, sharing::ShareEstimator& estimator);
   void end_look(Member& member) noexcept;

@@ -43,6 +43,20 @@ std::int64_t Worker::uncharged() const noexcept {
          static_cast<std::int64_t>(credit_.consumed());
 }
 
+// The process has grown by so much that no guest is charged for that some of it may have been written by guests since it
+// was shared. Nothing is shared: not asked.
+bool Worker::grown() noexcept {
+  const bool any = std::any_of(members_.begin(), members_.end(), [&](const auto& m) {
+    return shares(m) && load(m.evictor->guest().counters.shared) != 0;
+  });
+  if (!any) return false;
+  const auto now = uncharged();
+  const bool by_much = now - uncharged_ > kGrowth;
+  // What was taken back is charged since, or it was the application's.
+  if (by_much || now < uncharged_) uncharged_ = now;
+  return by_much;
+}
+
 bool Worker::shares(const Member& member) const noexcept {
   const auto& guest = member.evictor->guest();
   return sharing_.sharer != nullptr && guest.frames != nullptr && guest.adopted();
@@ -70,10 +84,7 @@ base::Nanos Worker::share_some() noexcept {
     if (shares(member)) s.all_pages += member.evictor->guest().pages();
   const bool short_of_memory = arbiter_.state() != MemoryState::high;
   auto next = base::Nanos::max();
-  const auto grown = uncharged();
-  const bool look_for_broken = grown - uncharged_ > kGrowth;
-  // What was taken back is charged since, or it was the application's.
-  if (look_for_broken || grown < uncharged_) uncharged_ = grown;
+  const bool look_for_broken = grown();
   // Of one guest a look: requests are served between looks.
   Member *due = nullptr, *written = nullptr;
   for (auto& member : members_) {

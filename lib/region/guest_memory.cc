@@ -211,6 +211,11 @@ void GuestMemory::uncharge(std::uint64_t pages) noexcept {
   credit_.release(pages);
 }
 
+void GuestMemory::charge_present(std::uint64_t pages) noexcept {
+  count_resident(pages);
+  credit_.charge(pages);
+}
+
 void GuestMemory::count_resident(std::uint64_t pages) noexcept {
   bump(counters.resident, pages);
   if (auto* pool = arbitration.pool.load(std::memory_order_acquire)) pool->charge(pages);
@@ -264,8 +269,7 @@ void GuestMemory::adopt(bool estimated) noexcept {
     // Charged before the words say so: a page may be taken, and given up, as soon as they do.
     const auto charged = static_cast<std::uint64_t>(
         std::count_if(bits.begin(), bits.begin() + static_cast<std::ptrdiff_t>(count), here));
-    count_resident(charged);
-    credit_.charge(charged);
+    charge_present(charged);
     std::uint64_t adopted = 0;
     for (std::uint64_t i = 0; i < count; ++i) {
       if (!here(bits[i])) continue;

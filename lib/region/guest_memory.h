@@ -235,6 +235,8 @@ class GuestMemory {
   // Credit for pages of this guest, its limit and its pools' respected.
   bool try_charge(std::uint64_t pages) noexcept;
   void uncharge(std::uint64_t pages) noexcept;
+  // Pages that are in memory anyway are the guest's, and charged, whether there is credit or not.
+  void charge_present(std::uint64_t pages) noexcept;
   // Pages whose credit was taken otherwise are the guest's now.
   void count_resident(std::uint64_t pages) noexcept;
   bool over_limit(std::uint64_t more) const noexcept {

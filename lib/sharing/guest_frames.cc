@@ -76,8 +76,7 @@ int GuestFrames::show(std::uint64_t first, const FrameStore& store, FrameRun run
 int GuestFrames::hide(std::uint64_t first, std::uint64_t count, PageWord* words) noexcept {
   // What is written is in memory already, and the rest has to be: its owner waits.
   const auto more = count - broken_among(words, count);
-  guest_.credit().charge(more);
-  guest_.count_resident(more);
+  guest_.charge_present(more);
   if (const int e = while_open([&] { return shown_.hide(guest_, first, count); })) {
     guest_.uncharge(more);
     return e;
@@ -90,8 +89,7 @@ int GuestFrames::hide(std::uint64_t first, std::uint64_t count, PageWord* words)
 }
 
 void GuestFrames::mark_broken(std::uint64_t count, PageWord* words) noexcept {
-  guest_.credit().charge(count);
-  guest_.count_resident(count);
+  guest_.charge_present(count);
   for (std::uint64_t i = 0; i < count; ++i) words[i] = words[i].with_broken();
 }
 
