@@ -252,36 +252,37 @@ std::uint64_t Sharer::look_from(Member& member, std::uint64_t page, std::uint64_
   } else {
     ++next;
   }
-  bool ended = false;  // the last piece has, and was not let go of, or nothing is left to end
+  next = gather(member, page, next, end);
+  batch_.share();
+  return next > page ? next - page : 1;
+}
+
+// Takes pages from `next` on into the batch as long as they have equals; those before `page` only while they follow.
+// Returns the page after the last that it has come to.
+std::uint64_t Sharer::gather(Member& member, std::uint64_t page, std::uint64_t next, std::uint64_t end) noexcept {
   while (next < end && batch_.lock_next()) {
     if (batch_.follow()) {
       ++next;
       continue;
     }
     batch_.unlock_next();
-    ended = true;
-    if (!end_piece(member, next) || next < page || !member.due.due(next) || !batch_.lock_next()) break;
-    if (is_zero_racy(batch_.next())) {
-      batch_.unlock_next();
-      break;
-    }
-    const auto another = look_up(member, next, batch_.next());
+    if (!end_piece(member, next) || next < page || !member.due.due(next) || !batch_.lock_next()) return next;
+    const bool zero = is_zero_racy(batch_.next());
+    const auto another = zero ? std::nullopt : look_up(member, next, batch_.next());
     const auto added = another ? batch_.add(*another) : ShareBatch::Added::never;
     if (added == ShareBatch::Added::yes) {
       ++next;
-      ended = false;
       continue;
     }
     batch_.unlock_next();
-    // What it is equal to may be in this very batch: it is looked at once more after that.
-    if (added == ShareBatch::Added::not_now) break;
+    // Pages of zeros are another matter; and what this one is equal to may be in this very batch: it is looked at once
+    // more after that.
+    if (zero || added == ShareBatch::Added::not_now) return next;
     if (another) note_instead(member, next, added);
-    ++next;
-    break;
+    return next + 1;
   }
-  if (!ended) static_cast<void>(end_piece(member, next));
-  batch_.share();
-  return next > page ? next - page : 1;
+  static_cast<void>(end_piece(member, next));
+  return next;
 }
 
 // What was looked up last is not equal to the page after all, or nobody could tell.

@@ -89,6 +89,7 @@ class Sharer {
   std::uint64_t look_at_chunk(Member& member, std::uint64_t first, std::uint64_t count, bool break_huge,
                               const Deadline& deadline) noexcept;
   std::uint64_t look_from(Member& member, std::uint64_t page, std::uint64_t end, bool break_huge) noexcept;
+  std::uint64_t gather(Member& member, std::uint64_t page, std::uint64_t next, std::uint64_t end) noexcept;
   void look_at_huge(Member& member, std::uint64_t page) noexcept;
   std::uint64_t drop_zeros(Member& member, std::uint64_t page, std::uint64_t end, bool break_huge) noexcept;
   std::optional<ShareBatch::Equal> look_up(Member& member, std::uint64_t page, const std::byte* bytes) noexcept;
