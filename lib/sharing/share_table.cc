@@ -40,29 +40,21 @@ Result<ShareTable> ShareTable::create(std::uint64_t entries) {
 }
 
 ShareTable::ShareTable(os::Mapping memory, std::uint64_t buckets) noexcept
-    : memory_(std::move(memory)), buckets_(buckets), used_(buckets) {}
+    : memory_(std::move(memory)), buckets_(buckets) {}
 
 ShareTable::ShareTable(ShareTable&& other) noexcept
     : memory_(std::move(other.memory_)),
       buckets_(other.buckets_),
-      used_(other.used_),
       hints_(other.hints_.load()),
       shared_(other.shared_.load()),
       forgotten_(other.forgotten_.load()),
       refused_(other.refused_.load()) {}
 
-void ShareTable::use(std::uint64_t entries) noexcept {
-  // What stays in spite of that is a hint that leads to another page, or a frame that nobody has.
-  static_cast<void>(os::drop_pages(memory_.data(), used_ * kBucket * sizeof(Word)));
-  hints_ = shared_ = 0;
-  used_ = std::clamp<std::uint64_t>((entries + kBucket - 1) / kBucket, 1, buckets_);
-}
-
 ShareTable::Word* ShareTable::bucket(std::uint64_t key) const noexcept {
   static_assert(sizeof(Word) == sizeof(std::uint64_t) && Word::is_always_lock_free);
   // Pages of zeros are words of no entry.
   const auto number =
-      static_cast<std::uint64_t>((static_cast<unsigned __int128>(key & kBucketBits) * used_) >> kTagShift);
+      static_cast<std::uint64_t>((static_cast<unsigned __int128>(key & kBucketBits) * buckets_) >> kTagShift);
   return reinterpret_cast<Word*>(memory_.data()) + number * kBucket;
 }
 

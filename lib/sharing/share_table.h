@@ -41,10 +41,6 @@ class ShareTable {
   static Result<ShareTable> create(std::uint64_t entries);
   ShareTable(ShareTable&& other) noexcept;
 
-  // From now on so many entries at least are used, at most all, and nothing is known: a large table takes memory all over
-  // however little is in it. REQUIRES: no other thread uses the table meanwhile.
-  void use(std::uint64_t entries) noexcept;
-
   // What is known of the key beside that page itself: shared if there is such, else a hint. If nothing is, the page is
   // noted as a hint.
   std::optional<ShareEntry> offer(std::uint64_t key, std::uint64_t page) noexcept;
@@ -60,7 +56,7 @@ class ShareTable {
   // Takes shared entries away whose frames nobody has any more, of the next `buckets` from `hand` on, which goes round.
   template <class IsDead>
   void sweep(std::uint64_t& hand, std::uint64_t buckets, IsDead&& is_dead) noexcept {
-    for (; buckets > 0; --buckets, hand = hand + 1 < used_ ? hand + 1 : 0)
+    for (; buckets > 0; --buckets, hand = hand + 1 < buckets_ ? hand + 1 : 0)
       for (std::size_t i = 0; i < kBucket; ++i) sweep_word(hand, i, is_dead);
   }
 
@@ -71,7 +67,7 @@ class ShareTable {
     std::uint64_t refused = 0;            // entries for which there was no place
   };
   Counts counts() const noexcept;
-  std::uint64_t capacity() const noexcept { return buckets_ * kBucket; }  // in use or not
+  std::uint64_t capacity() const noexcept { return buckets_ * kBucket; }
 
  private:
   using Word = std::atomic<std::uint64_t>;
@@ -92,7 +88,7 @@ class ShareTable {
   void count(std::uint64_t before, std::uint64_t after) noexcept;
 
   os::Mapping memory_;
-  std::uint64_t buckets_, used_;
+  std::uint64_t buckets_;
   std::atomic<std::uint64_t> hints_{0}, shared_{0}, forgotten_{0}, refused_{0};
 };
 

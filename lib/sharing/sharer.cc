@@ -101,17 +101,6 @@ void Sharer::add(GuestMemory& guest, std::string_view salt) {
   for (; place != members_.end() && (*place)->base - member->base < guest.pages(); ++place)
     member->base = (*place)->base + (*place)->guest.pages();
   members_.insert(place, std::move(member));
-  std::uint64_t pages = 0;
-  for (const auto& m : members_) pages += m->guest.pages();
-  if (pages <= table_for_) return;
-  // A quarter more, so that it does not grow with each guest. What was known is looked for again.
-  table_for_ = pages + pages / 4;
-  table_->use(table_for_);
-  sweep_hand_ = 0;
-  for (const auto& m : members_) {
-    m->due.forget();
-    m->unnoted = true;
-  }
 }
 
 // Hints that lead to its pages lead nowhere then, also where others show the same frames.

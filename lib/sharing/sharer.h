@@ -110,7 +110,6 @@ class Sharer {
   std::vector<std::unique_ptr<Member>> members_;  // by their first number
   std::uint32_t last_salt_ = 0;
   std::uint64_t sweep_hand_ = 0;  // bucket
-  std::uint64_t table_for_ = 0;   // pages that it has entries for, if there are so many
   int tid_ = 0;  // of the thread that steps
   // What was looked up last.
   std::uint64_t key_ = 0;

@@ -154,25 +154,5 @@ TEST(ShareTable, ThreadsLoseNothingOfOneAnother) {
   EXPECT_LE(t.counts().hints, t.capacity());
 }
 
-// As many as are used, and no more; then it is empty.
-TEST(ShareTable, UsesAsManyEntriesAsItIsTold) {
-  auto t = table(4096);
-  base::Random random(1);
-  const auto offer_many = [&] {
-    for (std::uint64_t page = 0; page < 4000; ++page) t.offer(random.next(), page);
-  };
-  t.use(64);
-  offer_many();
-  EXPECT_EQ(t.counts().hints, 64u);
-  ASSERT_EQ(t.offer(key(7), 1), std::nullopt);
-  ASSERT_EQ(t.offer(key(7), 2), hint(1));
-  t.use(1 << 20);
-  EXPECT_EQ(t.capacity(), 4096u);
-  EXPECT_EQ(t.counts().hints, 0u);
-  EXPECT_EQ(t.find(key(7)), std::nullopt);
-  offer_many();
-  EXPECT_GT(t.counts().hints, 1000u);
-}
-
 }  // namespace
 }  // namespace vmm::sharing
