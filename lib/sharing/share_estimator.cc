@@ -33,7 +33,8 @@ ShareEstimator::Group* ShareEstimator::find(const std::string& salt) noexcept {
 
 void ShareEstimator::tell(ShareEstimate& estimate) {
   std::vector<std::uint64_t> all;
-  for (auto& [salt, group] : groups_) {
+  for (auto& of_salt : groups_) {
+    auto& group = of_salt.second;
     all.insert(all.end(), group.keys_.begin(), group.keys_.end());
     auto same = std::find_if(estimate.groups.begin(), estimate.groups.end(),
                              [&](const auto& g) { return g.salt == group.name_; });
