@@ -293,10 +293,11 @@ void Arbiter::look_at_balloon(Member& m, base::Nanos now) {
   m.balloon->pages.set_most(most);
   const bool has_driver = driver.has_driver();
   a.balloon_max.store(has_driver ? most : 0, std::memory_order_relaxed);
+  // Before the statistics say so, and those before the event does.
+  if (has_driver) driver.poll(now, options_.balloon_timeout);
   a.balloon_distrusted.store(has_driver && driver.distrusted(now), std::memory_order_relaxed);
   if (!has_driver || !driver.busy()) a.balloon_target = load(m.memory->counters.ballooned);
   if (!has_driver) return;
-  driver.poll(now, options_.balloon_timeout);
   if (auto news = driver.take_news())
     listener_.emit(EventKind::balloon_distrusted, m.memory->name(), m.asked * kPageSize, "balloon",
                    "the driver " + news->reason + "; its guest is swapped instead for a while");
