@@ -10,7 +10,6 @@
 namespace vmm::region {
 namespace {
 
-constexpr std::uint64_t kPagesPerHuge = kHugePageSize / kPageSize;
 constexpr int kMostHugeAhead = 3;
 
 base::Nanos now() noexcept { return std::chrono::steady_clock::now().time_since_epoch(); }

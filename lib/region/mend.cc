@@ -8,7 +8,6 @@
 namespace vmm::region {
 
 bool mend_huge_page(GuestMemory& guest, std::uint64_t first) noexcept {
-  constexpr std::uint64_t kPagesPerHuge = kHugePageSize / kPageSize;
   if (first + kPagesPerHuge > guest.pages()) return false;
   // Cheap looks first: most chunks are not whole.
   for (const auto page : {first, first + kPagesPerHuge - 1})

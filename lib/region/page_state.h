@@ -17,7 +17,8 @@
 //   resident    in place, managed. Leaves: worker (take), discard, balloon, and the guest's return to native.
 //   isolated    in staging, the source is missing. Leaves: fault service (rescue), worker (write), discard, balloon.
 //   shared      a frame of a node's frame store, or, where the guest has written, a page of its own in that place.
-//               Leaves: worker (hide), discard, balloon.       compressed  in the compression cache.
+//               Leaves: worker (hide), discard, balloon.
+//   compressed  in the compression cache.
 //   swapped     a slot of the guest's swap file. Leaves: fault service (swap-in), discard, balloon.
 //   ballooned   nowhere: its owner has given it up; a touch supplies zeros and shrinks the balloon. Only in managed
 //               guests. Leaves: fault service (pop), balloon (deflate), discard.
@@ -30,7 +31,12 @@
 
 #include <cstdint>
 
+#include "vmm/units.h"
+
 namespace vmm::region {
+
+// Pages of 4 KiB in the place of a huge page.
+inline constexpr std::uint64_t kPagesPerHuge = kHugePageSize / kPageSize;
 
 enum class PageState : std::uint8_t {
   native,

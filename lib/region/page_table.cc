@@ -48,7 +48,6 @@ void PageTable::set(std::uint64_t page, PageWord word) noexcept {
 }
 
 PageWord PageTable::unwatch(std::uint64_t page, PageWord word) noexcept {
-  constexpr std::uint64_t kPagesPerHuge = kHugePageSize / kPageSize;
   const auto is_whole = [](PageWord w) { return w.watch() == Watch::whole; };
   const auto first = is_whole(word) ? page / kPagesPerHuge * kPagesPerHuge : page;
   const auto end = is_whole(word) ? std::min(first + kPagesPerHuge, pages_) : page;

@@ -11,7 +11,6 @@
 namespace vmm::region {
 namespace {
 
-constexpr std::uint64_t kPagesPerHuge = kHugePageSize / kPageSize;
 // Zeroing takes about 0.1 ms; longer means that the kernel makes room for huge pages first, or gives small ones.
 constexpr std::chrono::microseconds kQuick(400);
 

@@ -11,17 +11,8 @@ namespace vmm::sharing {
 
 using region::bump;
 using region::GuestMemory;
+using region::kPagesPerHuge;
 using region::PageState;
-
-namespace {
-
-constexpr std::uint64_t kPagesPerHuge = kHugePageSize / kPageSize;
-
-// This thread reads pages of the guest whose words it has locked: should the application have dropped one, they are
-// supplied without a look at the word.
-void tell_reader(GuestMemory& guest, int tid) noexcept { guest.copier.store(tid, std::memory_order_release); }
-
-}  // namespace
 
 void ShareBatch::begin(GuestMemory& guest, std::uint64_t first, std::uint32_t salt, bool break_huge,
                        int tid) noexcept {
@@ -31,19 +22,25 @@ void ShareBatch::begin(GuestMemory& guest, std::uint64_t first, std::uint32_t sa
   salt_ = salt;
   break_huge_ = break_huge;
   own_place_ = place_ = {};
-  tell_reader(guest, tid_);
+  own_reading_.emplace(guest, tid_);
 }
 
 void ShareBatch::clear() noexcept {
-  if (!own_) return;
-  for (; piece_count_ > 0; --piece_count_) {
-    auto& piece = pieces_[piece_count_ - 1];
-    if (piece.pages) tell_reader(piece.pages->guest(), 0);
-    trim(piece, 0);
-    piece.pages.reset();
-  }
-  tell_reader(own_->guest(), 0);
+  while (piece_count_ > 0) drop_piece();
+  own_reading_.reset();
   own_.reset();
+}
+
+// The last one.
+void ShareBatch::drop_piece() noexcept {
+  auto& piece = pieces_[--piece_count_];
+  trim(piece, 0);
+  piece.reading.reset();
+  piece.pages.reset();
+}
+
+void ShareBatch::begin_reading(std::optional<Reading>& reading, GuestMemory& guest) noexcept {
+  if (&guest != &own_->guest()) reading.emplace(guest, tid_);
 }
 
 bool ShareBatch::is_spared(HugePlace& place, GuestMemory& guest, std::uint64_t page) const noexcept {
@@ -86,66 +83,59 @@ bool ShareBatch::extend(Piece& piece) noexcept {
 bool ShareBatch::follow() noexcept { return piece_count_ > 0 && extend(pieces_[piece_count_ - 1]); }
 
 ShareBatch::Added ShareBatch::add(Equal equal) noexcept {
-  auto& piece = pieces_[piece_count_];
+  auto& piece = pieces_[piece_count_++];
   piece.at = own_->count() - 1;
   piece.count = 0;
   if (equal.guest == nullptr) {
     piece.frame = equal.first;
-    if (!extend(piece)) return Added::never;
-    ++piece_count_;
-    return Added::yes;
+  } else {
+    piece.pages.emplace(*equal.guest, equal.first, std::span(words_).subspan(piece.at));
+    begin_reading(piece.reading, *equal.guest);
   }
-  piece.pages.emplace(*equal.guest, equal.first, std::span(words_).subspan(piece.at));
-  tell_reader(*equal.guest, tid_);
-  ++piece_count_;
   if (extend(piece)) return Added::yes;
-  const auto word = equal.guest->table.load(equal.first);
-  const bool differs = may_be_shared(word) && !word.locked() && !is_spared(place_, *equal.guest, equal.first);
-  --piece_count_;
-  if (equal.guest != &own_->guest()) tell_reader(*equal.guest, 0);
-  piece.pages.reset();
+  bool differs = true;
+  if (equal.guest != nullptr) {
+    const auto word = equal.guest->table.load(equal.first);
+    differs = may_be_shared(word) && !word.locked() && !is_spared(place_, *equal.guest, equal.first);
+  }
+  drop_piece();
   return differs ? Added::never : Added::not_now;
 }
 
 std::uint64_t ShareBatch::equal_before(Equal equal, std::uint64_t most) noexcept {
-  const auto own = own_->first();
-  most = std::min({most, own, equal.first});
+  most = std::min({most, own_->first(), equal.first});
   std::uint64_t count = 0;
-  bool same = true;
-  for (; same && count < most; count += same ? 1 : 0) {
-    LockedPages::Words words;
-    LockedPages page(own_->guest(), own - count - 1, std::span(words).first(1));
-    same = !is_spared(own_place_, page.guest(), page.first()) && page.lock_next(may_be_shared);
-    if (!same) break;
-    if (equal.guest == nullptr) {
-      const auto frame = equal.first - count - 1;
-      same = notes_.try_hold(frame, salt_);
-      if (!same) break;
-      same = equal_racy(page.at(0), store_.bytes(frame));
-      static_cast<void>(store_.release({frame, 1}));
-    } else {
-      LockedPages other(*equal.guest, equal.first - count - 1, std::span(words).subspan(1, 1));
-      same = !is_spared(place_, other.guest(), other.first()) && other.lock_next(may_be_shared);
-      if (!same) break;
-      tell_reader(*equal.guest, tid_);
-      same = equal_racy(page.at(0), other.at(0));
-      if (equal.guest != &own_->guest()) tell_reader(*equal.guest, 0);
-    }
-  }
+  while (count < most && is_equal_before(equal, count + 1)) ++count;
   return count;
+}
+
+// So many pages before both.
+bool ShareBatch::is_equal_before(Equal equal, std::uint64_t count) noexcept {
+  std::array<region::PageWord, 2> words;
+  LockedPages page(own_->guest(), own_->first() - count, std::span(words).first(1));
+  if (is_spared(own_place_, page.guest(), page.first()) || !page.lock_next(may_be_shared)) return false;
+  const auto first = equal.first - count;
+  if (equal.guest == nullptr) {
+    if (!notes_.try_hold(first, salt_)) return false;
+    const bool same = equal_racy(page.at(0), store_.bytes(first));
+    static_cast<void>(store_.release({first, 1}));
+    return same;
+  }
+  LockedPages other(*equal.guest, first, std::span(words).last(1));
+  if (is_spared(place_, other.guest(), other.first()) || !other.lock_next(may_be_shared)) return false;
+  std::optional<Reading> reading;
+  begin_reading(reading, *equal.guest);
+  return equal_racy(page.at(0), other.at(0));
 }
 
 std::uint64_t ShareBatch::end_piece() noexcept {
   if (piece_count_ == 0) return 0;
-  auto& piece = pieces_[piece_count_ - 1];
-  const auto count = piece.count;
+  const auto& piece = pieces_[piece_count_ - 1];
+  const auto at = piece.at, count = piece.count;
   const auto pending = piece_count_ * 2 * MappingBudget::kOfARun;
   if (GuestFrames::of(own_->guest()).mappings().permits(count, pending)) return 0;
-  trim(piece, 0);
-  own_->settle_from(piece.at);
-  if (piece.pages && &piece.pages->guest() != &own_->guest()) tell_reader(piece.pages->guest(), 0);
-  piece.pages.reset();
-  --piece_count_;
+  drop_piece();
+  own_->settle_from(at);
   bump(counts().no_mapping, count);
   return count;
 }

@@ -15,6 +15,7 @@
 #include "sharing/frame_notes.h"
 #include "sharing/frame_stores.h"
 #include "sharing/locked_pages.h"
+#include "sharing/reading.h"
 
 namespace vmm::sharing {
 
@@ -66,6 +67,7 @@ class ShareBatch {
   // Pages from own page first() + `at` on, whose equals follow each other, too.
   struct Piece {
     std::optional<LockedPages> pages;  // else frames, of which each has a reference for the page
+    std::optional<Reading> reading;    // of the pages' guest, unless that is the batch's own
     std::uint64_t frame = 0;
     std::uint64_t at = 0, count = 0;
   };
@@ -80,6 +82,9 @@ class ShareBatch {
   bool is_spared(HugePlace& place, region::GuestMemory& guest, std::uint64_t page) const noexcept;
   bool extend(Piece& piece) noexcept;
   void trim(Piece& piece, std::uint64_t count) noexcept;
+  void begin_reading(std::optional<Reading>& reading, region::GuestMemory& guest) noexcept;
+  bool is_equal_before(Equal equal, std::uint64_t count) noexcept;
+  void drop_piece() noexcept;
   void compare(Piece& piece) noexcept;
   void share_frames(Piece& piece) noexcept;
   std::size_t share_pages(std::size_t first) noexcept;
@@ -90,6 +95,7 @@ class ShareBatch {
   FrameStore& store_;
   FrameNotes& notes_;
   std::optional<LockedPages> own_;
+  std::optional<Reading> own_reading_;
   LockedPages::Words own_words_, words_;  // words_[i] is the word of the equal of own page i
   std::array<Piece, LockedPages::kMost> pieces_;
   std::size_t piece_count_ = 0;
