@@ -27,7 +27,6 @@ void DuePages::find(std::uint64_t first, std::uint64_t count) noexcept {
   first_ = first;
   due_.reset();
   huge_.reset();
-  armed_.reset();
   // Of the pages that may be shared only: what shows frames, or is not there, counts as written.
   std::bitset<kMost> candidates;
   std::uint64_t begin = count, end = 0;
@@ -46,11 +45,10 @@ void DuePages::find(std::uint64_t first, std::uint64_t count) noexcept {
   // What was not written may not have been looked at yet, and of huge pages nobody knows.
   std::bitset<kMost> unknown;
   for (auto i = begin; i < end; ++i) {
-    if (!candidates[i] || armed_[i]) continue;
+    if (!candidates[i] || due_[i]) continue;
     if (guest_.table.load(first + i).has_slot()) undo(first + i);
     unknown[i] = !tracks_ || !is_done(first + i);
   }
-  due_ = armed_;
   if (unknown.none() || guest_.pagemap().bits(guest_.at(first), count, bits.data()) != 0) return;
   for (auto i = begin; i < end; ++i) {
     if (!unknown[i] || (bits[i] & (os::kPresent | os::kFile | os::kZero)) != os::kPresent) continue;
@@ -59,7 +57,7 @@ void DuePages::find(std::uint64_t first, std::uint64_t count) noexcept {
   }
 }
 
-// Those that were written, and are pages like others.
+// Those that were written, and are pages like others, are due.
 void DuePages::arm(std::uint64_t begin, std::uint64_t end, const std::uint8_t* written) noexcept {
   LockedPages::Words words;
   std::array<std::uint8_t, LockedPages::kMost> bits;
@@ -76,7 +74,7 @@ void DuePages::arm(std::uint64_t begin, std::uint64_t end, const std::uint8_t* w
     const bool told = run.count() > 0 && guest_.pagemap().arm_written(run.at(0), run.count(), bits.data()) == 0;
     for (std::uint64_t k = 0; k < run.count(); ++k) {
       undo(first_ + i + k);
-      armed_[i + k] = told && bits[k] != 0;
+      due_[i + k] = told && bits[k] != 0;
     }
     i += std::max<std::uint64_t>(run.count(), 1);
   }

@@ -46,7 +46,7 @@ class DuePages {
   const bool tracks_;
   std::vector<std::uint64_t> done_;  // a bit a page
   std::uint64_t first_ = 0;
-  std::bitset<kMost> due_, huge_, armed_;
+  std::bitset<kMost> due_, huge_;
 };
 
 }  // namespace vmm::sharing

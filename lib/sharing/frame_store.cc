@@ -16,6 +16,8 @@ constexpr std::uint64_t kBits = 64;
 constexpr int kMostLooks = 4096;
 
 std::uint64_t words_for(std::uint64_t frames) { return (frames + kBits - 1) / kBits; }
+std::uint64_t* words_of(const os::Mapping& used) { return reinterpret_cast<std::uint64_t*>(used.data()); }
+
 // With a page of its own, for a moment, the kernel gives the mapping what each copy would have to be given by the first
 // write there (an anon_vma): a third of that write's time.
 Result<os::Mapping> make_template(const os::MemoryFile& file, std::uint64_t bytes) {
@@ -26,8 +28,6 @@ Result<os::Mapping> make_template(const os::MemoryFile& file, std::uint64_t byte
   static_cast<void>(file.free(0, kPageSize));
   return made;
 }
-
-std::uint64_t* words_of(const os::Mapping& used) { return reinterpret_cast<std::uint64_t*>(used.data()); }
 
 }  // namespace
 

@@ -221,22 +221,23 @@ std::uint64_t Sharer::look_from(Member& member, std::uint64_t page, std::uint64_
     batch_.clear();
     return drop_zeros(member, page, end, break_huge);
   }
-  const auto equal = look_up(member, page, batch_.next());
-  if (!equal) {
+  const auto found = look_up(member, page, batch_.next());
+  if (!found) {
     batch_.clear();
     return 1;
   }
   auto next = page;  // the page after the last that is in the batch
-  const auto before = batch_.equal_before(*equal, LockedPages::kMost / 2);
+  const auto& equal = found->equal;
+  const auto before = batch_.equal_before(equal, LockedPages::kMost / 2);
   if (before > 0 && begin(page - before) &&
-      batch_.add({equal->guest, equal->first - before}) == ShareBatch::Added::yes) {
+      batch_.add({equal.guest, equal.first - before}) == ShareBatch::Added::yes) {
     next = page - before + 1;
   } else if (before > 0 && !begin(page)) {
     batch_.clear();
     return 1;
-  } else if (const auto added = batch_.add(*equal); added != ShareBatch::Added::yes) {
+  } else if (const auto added = batch_.add(equal); added != ShareBatch::Added::yes) {
     batch_.clear();
-    note_instead(member, page, added);
+    note_instead(member, page, *found, added);
     return 1;
   } else {
     ++next;
@@ -258,7 +259,7 @@ std::uint64_t Sharer::gather(Member& member, std::uint64_t page, std::uint64_t n
     if (!end_piece(member, next) || next < page || !member.due.due(next) || !batch_.lock_next()) return next;
     const bool zero = is_zero_racy(batch_.next());
     const auto another = zero ? std::nullopt : look_up(member, next, batch_.next());
-    const auto added = another ? batch_.add(*another) : ShareBatch::Added::never;
+    const auto added = another ? batch_.add(another->equal) : ShareBatch::Added::never;
     if (added == ShareBatch::Added::yes) {
       ++next;
       continue;
@@ -267,25 +268,25 @@ std::uint64_t Sharer::gather(Member& member, std::uint64_t page, std::uint64_t n
     // Pages of zeros are another matter; and what this one is equal to may be in this very batch: it is looked at once
     // more after that.
     if (zero || added == ShareBatch::Added::not_now) return next;
-    if (another) note_instead(member, next, added);
+    if (another) note_instead(member, next, *another, added);
     return next + 1;
   }
   static_cast<void>(end_piece(member, next));
   return next;
 }
 
-// What was looked up last is not equal to the page after all, or nobody could tell.
-void Sharer::note_instead(Member& member, std::uint64_t page, ShareBatch::Added added) noexcept {
+// What was found is not equal to the page after all, or nobody could tell.
+void Sharer::note_instead(Member& member, std::uint64_t page, const Found& found, ShareBatch::Added added) noexcept {
   bump(member.guest.counters.share.changing);
   const auto number = member.base + page;
   bool noted = false;
-  if (entry_->shared) {
+  if (found.entry.shared) {
     // Nobody has that frame any more, or it holds something else: of another salt perhaps, whose key is equal by
     // chance.
-    table_->erase(key_, *entry_);
-    noted = !table_->offer(key_, number);
+    table_->erase(found.key, found.entry);
+    noted = !table_->offer(found.key, number);
   } else {
-    noted = table_->replace(key_, *entry_, {false, number}) && added == ShareBatch::Added::never;
+    noted = table_->replace(found.key, found.entry, {false, number}) && added == ShareBatch::Added::never;
   }
   if (noted) member.due.done(page);
 }
@@ -300,22 +301,21 @@ bool Sharer::end_piece(Member& member, std::uint64_t next) noexcept {
 }
 
 // What the page, which is locked, is equal to as it seems. Nothing: then it is noted, and done.
-std::optional<ShareBatch::Equal> Sharer::look_up(Member& member, std::uint64_t page, const std::byte* bytes) noexcept {
+std::optional<Sharer::Found> Sharer::look_up(Member& member, std::uint64_t page, const std::byte* bytes) noexcept {
   bump(member.guest.counters.share.looked);
   const auto number = member.base + page;
-  key_ = member.keys.key_of(bytes) & key_mask_;
-  entry_ = table_->offer(key_, number);
-  if (entry_ && entry_->shared) return ShareBatch::Equal{nullptr, entry_->number};
-  if (entry_) {
-    auto* const other = owner_of(entry_->number);
-    if (other != nullptr && other->salt_number == member.salt_number && entry_->number != number) {
-      const auto first = entry_->number - other->base;
+  const auto key = member.keys.key_of(bytes) & key_mask_;
+  if (const auto entry = table_->offer(key, number)) {
+    if (entry->shared) return Found{key, *entry, {nullptr, entry->number}};
+    auto* const other = owner_of(entry->number);
+    if (other != nullptr && other->salt_number == member.salt_number && entry->number != number) {
+      const auto first = entry->number - other->base;
       const auto word = other->guest.table.load(first);
-      if (word.state() != PageState::shared) return ShareBatch::Equal{&other->guest, first};
+      if (word.state() != PageState::shared) return Found{key, *entry, {&other->guest, first}};
       if (!word.broken() && &stores_.of(word.frame()) == &store_)
-        return ShareBatch::Equal{nullptr, FrameStores::frame_of(word.frame())};
+        return Found{key, *entry, {nullptr, FrameStores::frame_of(word.frame())}};
     }
-    table_->replace(key_, *entry_, {false, number});
+    table_->replace(key, *entry, {false, number});
   }
   member.due.done(page);
   return std::nullopt;

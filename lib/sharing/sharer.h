@@ -80,6 +80,12 @@ class Sharer {
 
  private:
   struct Member;
+  // What the table knows of a page's key, and what that leads to.
+  struct Found {
+    std::uint64_t key = 0;
+    ShareEntry entry;
+    ShareBatch::Equal equal;
+  };
 
   Sharer(const ProcessSecret& secret, const FrameStores& stores, FrameStore& store, const SharerOptions& options,
          std::unique_ptr<ShareTable> table, FrameNotes notes, FrameSet seen) noexcept;
@@ -92,8 +98,8 @@ class Sharer {
   std::uint64_t gather(Member& member, std::uint64_t page, std::uint64_t next, std::uint64_t end) noexcept;
   void look_at_huge(Member& member, std::uint64_t page) noexcept;
   std::uint64_t drop_zeros(Member& member, std::uint64_t page, std::uint64_t end, bool break_huge) noexcept;
-  std::optional<ShareBatch::Equal> look_up(Member& member, std::uint64_t page, const std::byte* bytes) noexcept;
-  void note_instead(Member& member, std::uint64_t page, ShareBatch::Added added) noexcept;
+  std::optional<Found> look_up(Member& member, std::uint64_t page, const std::byte* bytes) noexcept;
+  void note_instead(Member& member, std::uint64_t page, const Found& found, ShareBatch::Added added) noexcept;
   bool end_piece(Member& member, std::uint64_t next) noexcept;
   void note_frames(Member& member, std::uint64_t first, std::uint64_t count) noexcept;
 
@@ -111,9 +117,6 @@ class Sharer {
   std::uint32_t last_salt_ = 0;
   std::uint64_t sweep_hand_ = 0;  // bucket
   int tid_ = 0;  // of the thread that steps
-  // What was looked up last.
-  std::uint64_t key_ = 0;
-  std::optional<ShareEntry> entry_;
 };
 
 }  // namespace vmm::sharing

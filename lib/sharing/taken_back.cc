@@ -67,9 +67,9 @@ bool TakenBack::mark_broken(GuestMemory& guest, const PageKeys& keys, std::uint6
   bool found = false;
   for (std::uint64_t i = 0; i < count;) {
     const auto is_broken = [&](std::uint64_t k) { return i + k < count && (own[i + k] & os::kPresent) != 0; };
-    const auto state = guest.table.load(first + i).state();
-    found = found || (is_broken(0) && state == PageState::shared);
-    if (!is_broken(0) || !is_new(guest.table.load(first + i))) {
+    const auto word = guest.table.load(first + i);
+    found = found || (is_broken(0) && word.state() == PageState::shared);
+    if (!is_broken(0) || !is_new(word)) {
       ++i;
       continue;
     }
