@@ -75,7 +75,8 @@ Result<void> HostCore::configure(const HostChange& change) {
   set_pinned_beyond();
   if (auto r = arbiter_.configure(options, budget / kPageSize); !r) return r;
   if (change.migration_rate_max) lower_migration_rates();
-  for (const auto& node : nodes_) node->set_share_rates(options);
+  if (change.share_scan_ghz || change.share_scan_time || change.share_rate_max)
+    for (const auto& node : nodes_) node->set_share_rates(options);
   if (change.memory) advise_on_overcommitment("");
   memory_wanted();
   watch_again();

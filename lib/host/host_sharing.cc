@@ -1,6 +1,5 @@
 // Sharing of pages, asked for: Host::share_now() and Host::estimate_sharing().
 #include <algorithm>
-#include <optional>
 #include <string>
 
 #include "base/error.h"

@@ -28,8 +28,8 @@ class Mapping {
   static Result<Mapping> guarded(std::uint64_t bytes);
 
   // The first bytes of the file, readable and writable, to be copied from with copy_onto() alone: what is written to a
-  // copy is its own, page by page. Neither a child of fork() nor a core dump gets this or a copy. Costs no memory. Errors: ENOMEM (vm.overcommit_memory = 2) and other errnos of mmap, mprotect and
-  // madvise.
+  // copy is its own, page by page. Neither a child of fork() nor a core dump gets this or a copy. Costs no memory.
+  // Errors: ENOMEM (vm.overcommit_memory = 2) and other errnos of mmap, mprotect and madvise.
   static Result<Mapping> private_template(int fd, std::uint64_t bytes);
 
   // The first bytes of the file, readable and writable; what is written is seen in the file, and by who maps it. A
@@ -43,9 +43,9 @@ class Mapping {
   int move_onto(void* target) noexcept;
 
   // A copy of [offset, offset + bytes) takes the place of the mappings there, as with move_onto(); this stays as it is.
-  // Pages of its own that this has come to have there (mlockall(MCL_CURRENT) makes some) are given up before: the kernel
-  // would move them along, and they hold what the file did then. Another thread's mlockall() at that moment is not
-  // noticed.
+  // Pages of its own that this has come to have there (mlockall(MCL_CURRENT) makes some) are given up before: the
+  // kernel would move them along, and they hold what the file did then. Another thread's mlockall() at that moment is
+  // not noticed.
   // Two thirds of what it costs to make a mapping aside and move it (MREMAP_DONTUNMAP, Linux >= 5.13 for files).
   int copy_onto(void* target, std::uint64_t offset, std::uint64_t bytes) const noexcept;
 
