@@ -284,6 +284,7 @@ void GuestMemory::adopt(bool estimated) noexcept {
       adopted += adopt_it ? 1 : 0;
     }
     table.released();
+    bump(counters.put_back, adopted);
     if (estimated) credit_.lower_native(adopted);
     uncharge(charged - adopted);
   }

@@ -98,6 +98,7 @@ struct GuestCounters {
   std::array<std::atomic<std::uint64_t>, 4> freed_for{};  // the same by policy::ReclaimReason
   std::atomic<std::uint64_t> swap_written{0};
   std::atomic<std::uint64_t> swapped_in{0};
+  std::atomic<std::uint64_t> put_back{0};  // came to be in place again, or anew, without being read in: written or not
   std::atomic<std::uint64_t> faults{0};
   std::atomic<std::uint64_t> fills{0};
   std::atomic<std::uint64_t> pages_filled{0}, pages_rescued{0};  // where fills and rescues count faults

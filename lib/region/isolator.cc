@@ -57,6 +57,7 @@ class MoveIsolator final : public Isolator {
       error = done.error;
       break;
     }
+    bump(guest.counters.put_back, given);
     return given;
   }
 };
@@ -111,6 +112,7 @@ class CopyIsolator final : public Isolator {
       break;
     }
     if (given > 0) os::drop_pages(guest.staged(first), given * kPageSize);
+    bump(guest.counters.put_back, given);
     return given;
   }
 };

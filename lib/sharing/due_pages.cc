@@ -9,6 +9,7 @@
 
 namespace vmm::sharing {
 
+using region::PageState;
 using region::PageWord;
 
 namespace {
@@ -82,6 +83,14 @@ void DuePages::arm(std::uint64_t begin, std::uint64_t end, const std::uint8_t* w
 
 void DuePages::done(std::uint64_t page) noexcept {
   if (tracks_) done_[page / 64] |= std::uint64_t{1} << page % 64;
+}
+
+bool DuePages::all_done() const noexcept {
+  for (std::uint64_t page = 0; page < guest_.pages(); ++page) {
+    const auto state = guest_.table.load(page).state();
+    if ((state == PageState::resident || state == PageState::isolated) && !is_done(page)) return false;
+  }
+  return tracks_;
 }
 
 void DuePages::forget() noexcept { std::fill(done_.begin(), done_.end(), 0); }

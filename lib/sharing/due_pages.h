@@ -34,6 +34,8 @@ class DuePages {
 
   // The page has been looked at since: it is due again when it is written.
   void done(std::uint64_t page) noexcept;
+  // All pages that are in memory have been looked at, and none is due before it is written.
+  bool all_done() const noexcept;
   // All pages are due, whatever was done.
   void forget() noexcept;
 

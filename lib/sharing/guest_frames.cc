@@ -66,11 +66,20 @@ int GuestFrames::show(std::uint64_t first, const FrameStore& store, FrameRun run
   static_cast<void>(os::drop_pages(guest_.staged(first), run.count * kPageSize));
   region::drop(guest_.counters.staging, run.count);
   guest_.uncharge(run.count);
-  mappings_.add(MappingBudget::kOfARun);
-  counted_ += MappingBudget::kOfARun;
+  const auto more = mappings_of(first, run.count);
+  mappings_.add(more);
+  counted_ += more;
   const auto number = stores_.number_of(store, run.first);
   for (std::uint64_t i = 0; i < run.count; ++i) words[i] = words[i].with_frame(number + i);
   return 0;
+}
+
+// What a run in the midst of other memory costs, less one for each side where another run or the guest ends already.
+std::uint64_t GuestFrames::mappings_of(std::uint64_t first, std::uint64_t count) const noexcept {
+  const auto is_shared = [&](std::uint64_t page) { return guest_.table.load(page).state() == PageState::shared; };
+  const auto end = first + count;
+  const bool left = first > 0 && !is_shared(first - 1), right = end < guest_.pages() && !is_shared(end);
+  return (left ? 1U : 0U) + (right ? 1U : 0U);
 }
 
 int GuestFrames::hide(std::uint64_t first, std::uint64_t count, PageWord* words) noexcept {

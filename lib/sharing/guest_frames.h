@@ -28,8 +28,8 @@ class GuestFrames final : public region::FrameReferences {
   // then. Blocks.
   void close() noexcept;
 
-  // The guest's frames are shown by so many mappings, as counted. Until the next count each run shown costs the most
-  // that it can. The worker.
+  // The guest's memory has so many mappings beside the first, as counted. Until the next count what is shown adds to
+  // that, and what is taken out leaves it as it is. The worker.
   void count_mappings(std::uint64_t all) noexcept;
   MappingBudget& mappings() const noexcept { return mappings_; }
 
@@ -49,6 +49,7 @@ class GuestFrames final : public region::FrameReferences {
   int drop(std::uint64_t first, std::uint64_t count, region::PageWord* words) noexcept;
 
  private:
+  std::uint64_t mappings_of(std::uint64_t first, std::uint64_t count) const noexcept;
   void release(const region::PageWord* words, std::uint64_t count) noexcept;
   template <class Change>
   int while_open(Change&& change) noexcept;

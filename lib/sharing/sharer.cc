@@ -58,6 +58,7 @@ struct Sharer::Member {
   bool leaves_nothing = false;
   // The same, and what the guest held, when its sharing was told last.
   std::uint64_t told_changes = ~std::uint64_t{0}, told_resident = 0;
+  Unchanged unchanged;
   bool refused = false;           // some equal pages were not shared for lack of mappings
   bool unnoted = false;           // hints that lead to its frames may be gone
   bool notes = false;             // in this pass its frames are noted themselves
@@ -137,7 +138,8 @@ bool Sharer::step(GuestMemory& guest, std::uint64_t most, bool break_huge) {
   if (member == nullptr || !guest.adopted()) return true;
   const Deadline deadline(most_time_);
   tid_ = os::current_tid();
-  if (!member->begun) begin_pass(*member);
+  if (!member->begun && !begin_pass(*member)) return true;
+  const OthersFaults::Looking looking(others_faults_);
   do {
     const auto count = std::min({kChunk, most, guest.pages() - member->next});
     const auto looked = look_at_chunk(*member, member->next, count, break_huge, deadline);
@@ -150,23 +152,29 @@ bool Sharer::step(GuestMemory& guest, std::uint64_t most, bool break_huge) {
   }
   member->next = 0;
   member->begun = false;
+  if (member->leaves_nothing && member->due.all_done()) member->unchanged.left_nothing();
   member->settled = member->leaves_nothing ? member->releases : ~std::uint64_t{0};
   guest.counters.share.waiting.store(0, std::memory_order_relaxed);
   return true;
 }
 
-void Sharer::begin_pass(Member& member) noexcept {
-  member.begun = true;
-  member.releases = stores_.releases();
-  member.leaves_nothing = true;
+// False: it is at its end already, for there is nothing to look at.
+bool Sharer::begin_pass(Member& member) noexcept {
   const bool whole = ++member.passes % kWholePass == 0;
   const auto& mappings = GuestFrames::of(member.guest).mappings();
-  if (whole || (member.refused && mappings.permits(1, mappings.most() / kWorthALook))) {
+  const bool once_more = whole || (member.refused && mappings.permits(1, mappings.most() / kWorthALook));
+  if (once_more) {
     member.due.forget();
     member.refused = false;
   }
   member.notes = whole || member.unnoted;
   member.unnoted = false;
+  if (once_more || member.notes) member.unchanged.forget();
+  if (member.unchanged.begin(member.guest, stores_, others_faults_)) return false;
+  member.begun = true;
+  member.releases = stores_.releases();
+  member.leaves_nothing = true;
+  return true;
 }
 
 // Returns how many of the pages it has come to: all, or as many as time permits.
@@ -419,22 +427,25 @@ void Sharer::estimate(GuestMemory& guest, std::uint64_t first, std::uint64_t cou
 void Sharer::tell_sharing(GuestMemory& guest) noexcept {
   auto* const member = find(guest);
   if (member == nullptr) return;
+  const OthersFaults::Looking looking(others_faults_);
   const auto changes = stores_.changes(), resident = guest.counters.resident.load();
   if (member->told_changes == changes && member->told_resident == resident) return;
   member->told_changes = changes;
   member->told_resident = resident;
   double common = 0;
-  std::uint64_t runs = 0, frames = 0, candidates = 0, next = 0;  // the frame that would go on with the run
+  constexpr auto kNone = ~std::uint64_t{0};
+  std::uint64_t mappings = 0, frames = 0, candidates = 0, next = kNone;  // the frame that would go on with the run
   for (std::uint64_t page = 0; page < guest.pages(); ++page) {
     const auto word = guest.table.load(page);
     if (word.state() != PageState::shared) {
       candidates += may_be_shared(word) ? 1 : 0;
-      next = 0;
+      mappings += next != kNone ? 1 : 0;
+      next = kNone;
       continue;
     }
     // Somebody is about to change it, and may have given up its frame already: told again with the next look.
     if (word.locked()) member->told_changes = ~std::uint64_t{0};
-    runs += word.frame() != next || next == 0 ? 1 : 0;
+    mappings += page > 0 && word.frame() != next ? 1 : 0;
     next = word.frame() + 1;
     // The word may be on its way: then the frame has other references by now, or none.
     common += 1.0 / std::max(stores_.references(word.frame()), 1U);
@@ -447,7 +458,7 @@ void Sharer::tell_sharing(GuestMemory& guest) noexcept {
   counts.common.store(common, std::memory_order_relaxed);
   counts.frames.store(frames, std::memory_order_relaxed);
   counts.candidates.store(candidates, std::memory_order_relaxed);
-  if (guest.frames) GuestFrames::of(guest).count_mappings(runs * MappingBudget::kOfARun);
+  if (guest.frames) GuestFrames::of(guest).count_mappings(mappings);
 }
 
 }  // namespace vmm::sharing

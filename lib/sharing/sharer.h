@@ -30,6 +30,7 @@
 #include "sharing/share_estimator.h"
 #include "sharing/share_table.h"
 #include "sharing/taken_back.h"
+#include "sharing/unchanged.h"
 #include "vmm/result.h"
 
 namespace vmm::sharing {
@@ -91,7 +92,7 @@ class Sharer {
          std::unique_ptr<ShareTable> table, FrameNotes notes, FrameSet seen) noexcept;
   Member* find(const region::GuestMemory& guest) const noexcept;
   Member* owner_of(std::uint64_t number) const noexcept;
-  void begin_pass(Member& member) noexcept;
+  bool begin_pass(Member& member) noexcept;
   std::uint64_t look_at_chunk(Member& member, std::uint64_t first, std::uint64_t count, bool break_huge,
                               const Deadline& deadline) noexcept;
   std::uint64_t look_from(Member& member, std::uint64_t page, std::uint64_t end, bool break_huge) noexcept;
@@ -116,6 +117,7 @@ class Sharer {
   std::vector<std::unique_ptr<Member>> members_;  // by their first number
   std::uint32_t last_salt_ = 0;
   std::uint64_t sweep_hand_ = 0;  // bucket
+  OthersFaults others_faults_;
   int tid_ = 0;  // of the thread that steps
 };
 
