@@ -111,8 +111,8 @@ struct GuestStats {
   std::uint64_t migration_rate = 0;  // bytes a second, that remote memory is moved at now
   int thread_nice = 0;               // HostOptions::cpu_weights: greatest nice value of its threads above their own
   unsigned attached_threads = 0;
-  // CPU time used by the threads now attached, since they attached. Host::stats(): as the scheduler last looked, at most
-  // HostOptions::rebalance_period ago.
+  // CPU time used by the threads now attached, since they attached. Host::stats(): as the scheduler last looked, at
+  // most HostOptions::rebalance_period ago.
   std::uint64_t attached_cpu_ns = 0;
   bool managed = false;               // registered with userfaultfd
   std::string pool;

@@ -42,11 +42,16 @@ bool parse(std::string_view text, std::chrono::milliseconds& value) {
 }
 bool parse(std::string_view text, Shares& value) {
   std::uint64_t count = 0;
-  if (text == "low") value = Shares::low();
-  else if (text == "normal") value = Shares::normal();
-  else if (text == "high") value = Shares::high();
-  else if (parse(text, count)) value = Shares::custom(count);
-  else return false;
+  if (text == "low")
+    value = Shares::low();
+  else if (text == "normal")
+    value = Shares::normal();
+  else if (text == "high")
+    value = Shares::high();
+  else if (parse(text, count))
+    value = Shares::custom(count);
+  else
+    return false;
   return true;
 }
 bool parse(std::string_view text, MemoryLadder& value) {
@@ -61,8 +66,10 @@ bool parse(std::string_view text, std::vector<int>& value) {
 
 template <class Value>
 Value initial() {
-  if constexpr (std::is_same_v<Value, Shares>) return Shares::normal();
-  else return Value{};
+  if constexpr (std::is_same_v<Value, Shares>)
+    return Shares::normal();
+  else
+    return Value{};
 }
 
 template <class Change>

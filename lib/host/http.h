@@ -1,6 +1,5 @@
-// As much of HTTP/1.1 as is needed to be read by curl, agents and vmmctl (RFC 9112): requests with a bounded head, bodies
-// that are skipped, keep-alive, pipelining.
-// Thread-safety: pure.
+// As much of HTTP/1.1 as is needed to be read by curl, agents and vmmctl (RFC 9112): requests with a bounded head,
+// bodies that are skipped, keep-alive, pipelining. Thread-safety: pure.
 #pragma once
 
 #include <cstddef>
@@ -12,8 +11,8 @@
 namespace vmm::host {
 
 struct HttpRequest {
-  std::string method;  // GET ...
-  std::string path;    // decoded, without the query
+  std::string method;                        // GET ...
+  std::string path;                          // decoded, without the query
   std::map<std::string, std::string> query;  // decoded
   bool keep_alive = true;
 };

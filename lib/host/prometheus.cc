@@ -41,9 +41,12 @@ void append_name(std::string& out, const std::string& metric, const std::string&
 }
 
 void append_value(std::string& out, std::uint64_t value, StatUnit unit) {
-  if (unit == StatUnit::nanoseconds) host::append_decimal(out, value, 9);
-  else if (unit == StatUnit::milliseconds) host::append_decimal(out, value, 3);
-  else append(out, value);
+  if (unit == StatUnit::nanoseconds)
+    host::append_decimal(out, value, 9);
+  else if (unit == StatUnit::milliseconds)
+    host::append_decimal(out, value, 3);
+  else
+    append(out, value);
 }
 void append_value(std::string& out, double value, StatUnit) { append(out, value); }
 void append_value(std::string& out, int value, StatUnit) { append(out, value); }
@@ -82,8 +85,8 @@ void append_state(std::string& out, const std::string& metric, const host::StatF
                   MemoryState Stats::*member, const All<Stats>& all) {
   append_help(out, metric, "gauge", field.help);
   for (const auto& one : all)
-    for (const auto state : {MemoryState::high, MemoryState::clear, MemoryState::soft, MemoryState::hard,
-                             MemoryState::low}) {
+    for (const auto state :
+         {MemoryState::high, MemoryState::clear, MemoryState::soft, MemoryState::hard, MemoryState::low}) {
       append_name(out, metric, one.labels, (std::string("state=\"") + to_string(state) + '"').c_str());
       append_value(out, one.stats->*member == state, StatUnit::none);
       out += '\n';
@@ -155,8 +158,7 @@ std::string to_prometheus(const HostStats& stats) {
   constexpr std::size_t kOfGuest = 9000, kRest = 16384;
   std::string out;
   out.reserve(kRest + kOfGuest * stats.guests.size());
-  append_all(out, "vmm_host_", host::host_fields(), All<HostStats>{{&stats, {}}},
-             label("version", host::version()));
+  append_all(out, "vmm_host_", host::host_fields(), All<HostStats>{{&stats, {}}}, label("version", host::version()));
   All<PoolStats> pools;
   for (const auto& pool : stats.pools) pools.push_back({&pool, label("pool", pool.name)});
   append_all(out, "vmm_pool_", host::pool_fields(), pools);

@@ -1,5 +1,5 @@
-// The one description of all figures: what each member of HostStats, GuestStats, PoolStats and NodeStats is called, what
-// it counts, and what it means. The text formats and docs/statistics.md are made of it; a test counts the members.
+// The one description of all figures: what each member of HostStats, GuestStats, PoolStats and NodeStats is called,
+// what it counts, and what it means. The text formats and docs/statistics.md are made of it; a test counts the members.
 // Thread-safety: constants.
 #pragma once
 
@@ -35,7 +35,8 @@ std::span<const StatField<GuestStats>> guest_fields() noexcept;
 std::span<const StatField<PoolStats>> pool_fields() noexcept;
 std::span<const StatField<NodeStats>> node_fields() noexcept;
 
-// What Prometheus calls a field without its prefix: "resident" in bytes is "resident_bytes", a counter ends in "_total".
+// What Prometheus calls a field without its prefix: "resident" in bytes is "resident_bytes", a counter ends in
+// "_total".
 std::string metric_name(const char* field, StatKind kind, StatUnit unit);
 
 }  // namespace vmm::host

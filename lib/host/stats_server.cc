@@ -271,8 +271,10 @@ void StatsServer::take_done(base::Nanos at) {
     for (auto& client : clients_)
       if (client->id == d.client && client->fd.valid() && client->state == State::waiting) {
         reply(*client, d.reply, at);
-        if (send(*client, at)) client->more = client->state == State::reading;
-        else drop(*client);
+        if (send(*client, at))
+          client->more = client->state == State::reading;
+        else
+          drop(*client);
       }
 }
 

@@ -1,6 +1,6 @@
-// StatsServer: HTTP over a Unix socket, from one thread, vmm-stats. No client can hold it up: it waits for none, each has
-// bounded buffers and deadlines, and there are 64 at most, of which the one that has been idle for longest makes place
-// for another. What takes long (HttpHandler::takes_long) is done by a second thread, vmm-control, one thing after
+// StatsServer: HTTP over a Unix socket, from one thread, vmm-stats. No client can hold it up: it waits for none, each
+// has bounded buffers and deadlines, and there are 64 at most, of which the one that has been idle for longest makes
+// place for another. What takes long (HttpHandler::takes_long) is done by a second thread, vmm-control, one thing after
 // the other; it is there from the first such request on.
 // Thread-safety: made and stopped by one thread; stop() and finish() may be called more than once.
 #pragma once
@@ -57,14 +57,14 @@ class StatsServer {
     os::FileDescriptor fd;
     std::uint64_t id = 0;
     State state = State::reading;
-    std::string input;        // not yet answered
+    std::string input;  // not yet answered
     std::string output;
     std::size_t sent = 0;
-    bool ended = false;       // it sends nothing more
-    bool keep = true;         // the connection, after the answer
+    bool ended = false;  // it sends nothing more
+    bool keep = true;    // the connection, after the answer
     bool head_only = false;
-    bool more = false;        // there may be another request in `input`
-    base::Nanos since{};      // last progress, or the first byte of the request
+    bool more = false;    // there may be another request in `input`
+    base::Nanos since{};  // last progress, or the first byte of the request
   };
   struct Job {
     std::uint64_t client = 0;

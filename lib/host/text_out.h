@@ -12,7 +12,7 @@ namespace vmm::host {
 
 // Whole numbers, exactly.
 template <class Number>
-  requires std::is_integral_v<Number>
+requires std::is_integral_v<Number>
 void append(std::string& out, Number value) {
   char digits[24];
   const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;

@@ -138,8 +138,8 @@ void UnixListener::close() noexcept {
 UnixListener::Accepted UnixListener::accept() const noexcept {
   for (;;) {
     Accepted accepted;
-    accepted.fd = FileDescriptor(call(
-        Call::accept, [&] { return ::accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK); }));
+    accepted.fd = FileDescriptor(
+        call(Call::accept, [&] { return ::accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK); }));
     if (!accepted.fd.valid()) {
       const int error = errno;
       accepted.error = error == EAGAIN || error == EINTR || error == ECONNABORTED ? 0 : error;

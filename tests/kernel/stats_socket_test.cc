@@ -51,8 +51,10 @@ class StatsSocket : public EachWay {
     const auto answer = http_post(path_, target);
     EXPECT_EQ(answer.status, status) << target << answer.body;
     const auto body = json::parse(answer.body, nullptr, false);
-    if (status == 200) EXPECT_EQ(body.value("ok", false), true) << answer.body;
-    else EXPECT_FALSE(body.value("error", "").empty()) << answer.body;
+    if (status == 200)
+      EXPECT_EQ(body.value("ok", false), true) << answer.body;
+    else
+      EXPECT_FALSE(body.value("error", "").empty()) << answer.body;
     return body;
   }
 
@@ -126,7 +128,8 @@ TEST_P(StatsSocket, TellsEvents) {
 
 TEST_P(StatsSocket, RefusesVerbsUnlessPermitted) {
   make(false, "g");
-  for (const char* verb : {"reclaim?guest=g&bytes=4096", "restore?guest=g", "rehome?guest=g&node=0", "share", "set?memory=0"}) {
+  for (const char* verb :
+       {"reclaim?guest=g&bytes=4096", "restore?guest=g", "rehome?guest=g&node=0", "share", "set?memory=0"}) {
     const auto body = post(std::string("/control/") + verb, 403);
     EXPECT_NE(body.at("error").get<std::string>().find("stats_control"), std::string::npos);
   }
@@ -209,7 +212,8 @@ TEST_P(StatsSocket, EndsWithItsHostWhileClientsAreThere) {
   // Verbs one after the other, of which some is under way.
   std::string verbs;
   for (int i = 0; i < 20; ++i)
-    verbs += "POST /control/reclaim?guest=g&bytes=16777216 HTTP/1.1\r\n\r\nPOST /control/restore?guest=g HTTP/1.1\r\n\r\n";
+    verbs +=
+        "POST /control/reclaim?guest=g&bytes=16777216 HTTP/1.1\r\n\r\nPOST /control/restore?guest=g HTTP/1.1\r\n\r\n";
   asking.send(verbs);
   EXPECT_EQ(asking.read().status, 200);
   host_ = Host();

@@ -30,18 +30,30 @@ void number(Stats& stats, std::span<const host::StatField<Stats>> fields, std::u
     const auto set = [&](auto member) {
       auto& value = stats.*member;
       using Value = std::remove_reference_t<decltype(value)>;
-      if constexpr (std::is_same_v<Value, std::string>) value = field.name + std::to_string(from);
-      else if constexpr (std::is_same_v<Value, LatencySummary>) value = {from, from + 1, from + 2, from + 3, from + 4};
-      else if constexpr (std::is_same_v<Value, MemoryState>) value = MemoryState::hard;
-      else value = static_cast<Value>(from);
+      if constexpr (std::is_same_v<Value, std::string>)
+        value = field.name + std::to_string(from);
+      else if constexpr (std::is_same_v<Value, LatencySummary>)
+        value = {from, from + 1, from + 2, from + 3, from + 4};
+      else if constexpr (std::is_same_v<Value, MemoryState>)
+        value = MemoryState::hard;
+      else
+        value = static_cast<Value>(from);
     };
     std::visit(set, field.member);
   }
 }
 
-const std::vector<std::string> kNames = {"db-1", "a\"b\\c", "line\nbreak", "{guest=\"x\"} 1", "comma,\r\ttab", "\xff\xfe",
-                                         "gr\xc3\xbc\xc3\x9f", std::string("nul\0inside", 10), "\xee\xbf\xbf\xee\xbf\xbe",
-                                         "# HELP x", "=1+1"};
+const std::vector<std::string> kNames = {"db-1",
+                                         "a\"b\\c",
+                                         "line\nbreak",
+                                         "{guest=\"x\"} 1",
+                                         "comma,\r\ttab",
+                                         "\xff\xfe",
+                                         "gr\xc3\xbc\xc3\x9f",
+                                         std::string("nul\0inside", 10),
+                                         "\xee\xbf\xbf\xee\xbf\xbe",
+                                         "# HELP x",
+                                         "=1+1"};
 
 HostStats sample() {
   HostStats s;
@@ -209,9 +221,7 @@ json.dump(families, sys.stdout)
   EXPECT_EQ(types.at("vmm_guest_rescue_latency_seconds_count"), "summary");
   EXPECT_EQ(values.count({"vmm_guest_fill_latency_seconds", R"({"guest":"a\"b\\c","quantile":"0.5"})"}), 0U)
       << "a quantile of nothing";
-  const auto state = [&](const char* name) {
-    return values.at({"vmm_host_state", json({{"state", name}}).dump()});
-  };
+  const auto state = [&](const char* name) { return values.at({"vmm_host_state", json({{"state", name}}).dump()}); };
   EXPECT_EQ(state("hard"), 1);
   EXPECT_EQ(state("high"), 0);
   EXPECT_EQ(values.count({"vmm_node_free_bytes", R"({"node":"2"})"}), 1U);
@@ -246,7 +256,8 @@ json.dump([dict(zip(rows[0], r)) if len(r) == len(rows[0]) and len(set(rows[0]))
 )",
                           [&] {
                             auto named = stats;  // Python's reader takes no NUL
-                            for (auto& guest : named.guests) std::replace(guest.name.begin(), guest.name.end(), '\0', '0');
+                            for (auto& guest : named.guests)
+                              std::replace(guest.name.begin(), guest.name.end(), '\0', '0');
                             return to_csv(named);
                           }());
   if (out.substr(0, 7) == "missing") GTEST_SKIP() << "python3 is not installed: " << out;

@@ -26,8 +26,10 @@ constexpr bool takes(std::index_sequence<I...>) {
 }
 template <class Stats, std::size_t N = 1>
 constexpr std::size_t members() {
-  if constexpr (takes<Stats>(std::make_index_sequence<N + 1>())) return members<Stats, N + 1>();
-  else return N;
+  if constexpr (takes<Stats>(std::make_index_sequence<N + 1>()))
+    return members<Stats, N + 1>();
+  else
+    return N;
 }
 
 template <class Stats>
@@ -77,8 +79,7 @@ std::string table(const std::string& title, const std::string& prefix, std::span
   std::string out = "<!-- " + title + " -->\n| member | unit | esxtop | metric | what it is |\n|---|---|---|---|---|\n";
   for (const auto& field : fields) {
     std::string metric = "`" + prefix + metric_name(field.name, field.kind, field.unit) + "`";
-    if (std::holds_alternative<LatencySummary Stats::*>(field.member))
-      metric = "`" + prefix + field.name + "_seconds`";
+    if (std::holds_alternative<LatencySummary Stats::*>(field.member)) metric = "`" + prefix + field.name + "_seconds`";
     if (std::holds_alternative<std::string Stats::*>(field.member))
       metric = std::string(field.name) == "name" ? "a label of all" : "a label of `" + prefix + "info`";
     out += std::string("| `") + field.name + "` | " + unit_text(field.unit) + " | " + field.esxtop + " | " + metric +
@@ -101,8 +102,10 @@ TEST(StatFields, AreAllInTheDocument) {
     const auto end = document.find(kEnd, begin);
     ASSERT_NE(end, std::string::npos);
     const auto length = end + sizeof kEnd - 1 - begin;
-    if (write) document.replace(begin, length, wanted);
-    else EXPECT_EQ(document.substr(begin, length), wanted) << "run this test with VMM_WRITE_DOCUMENTS=1";
+    if (write)
+      document.replace(begin, length, wanted);
+    else
+      EXPECT_EQ(document.substr(begin, length), wanted) << "run this test with VMM_WRITE_DOCUMENTS=1";
   };
   expect("host", table("host", "vmm_host_", host_fields()));
   expect("guest", table("guest", "vmm_guest_", guest_fields()));

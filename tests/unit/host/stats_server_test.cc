@@ -19,8 +19,8 @@
 namespace vmm::host {
 namespace {
 
-using test::HttpClient;
 using test::http_get;
+using test::HttpClient;
 
 constexpr std::size_t kLarge = 8U << 20U;  // more than any socket buffers
 
@@ -96,7 +96,8 @@ TEST_F(StatsServerTest, RequestsInARowAreAnsweredInOrder) {
 TEST_F(StatsServerTest, BytesMayComeOneByOne) {
   start();
   HttpClient client(path_);
-  for (const char c : std::string("POST /small HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc")) EXPECT_TRUE(client.send({&c, 1}));
+  for (const char c : std::string("POST /small HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"))
+    EXPECT_TRUE(client.send({&c, 1}));
   EXPECT_EQ(client.read().body, "POST /small");
 }
 

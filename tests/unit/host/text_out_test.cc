@@ -20,9 +20,15 @@ std::string decimal(std::uint64_t value, int digits) {
   append_decimal(out, value, digits);
   return out;
 }
-std::string json(std::string_view text) { return made([](auto& o, auto v) { append_json(o, v); }, text); }
-std::string label(std::string_view text) { return made([](auto& o, auto v) { append_label(o, v); }, text); }
-std::string csv(std::string_view text) { return made([](auto& o, auto v) { append_csv(o, v); }, text); }
+std::string json(std::string_view text) {
+  return made([](auto& o, auto v) { append_json(o, v); }, text);
+}
+std::string label(std::string_view text) {
+  return made([](auto& o, auto v) { append_label(o, v); }, text);
+}
+std::string csv(std::string_view text) {
+  return made([](auto& o, auto v) { append_csv(o, v); }, text);
+}
 
 TEST(TextOut, NumbersAreExact) {
   std::string out;
