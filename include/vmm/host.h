@@ -79,8 +79,7 @@ class VMM_API Host {
   // errors as share_now().
   Result<ShareEstimate> estimate_sharing();
 
-  // Cheap: some tenths of a microsecond a guest. Takes no lock of the fault path and makes no system call.
-  // Errors: Errc::inert_handle, Errc::forked_child, ENOMEM (none to tell it with).
+  // Cheap: takes no lock of the fault path and makes no system call. Errors: as Guest::stats().
   Result<HostStats> stats() const;
   // The events numbered `since` and up, of the last 4,096; `lost` of them are no longer kept. Kept whether there is a
   // callback or not. Where `since` is more than the `next` that comes back, it was another host's.

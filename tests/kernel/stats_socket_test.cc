@@ -146,7 +146,8 @@ TEST_P(StatsSocket, DoesEachVerb) {
   const auto reclaimed = post("/control/reclaim?guest=" + name + "&bytes=4194304").at("bytes").get<std::uint64_t>();
   EXPECT_GE(reclaimed, 4 * MiB);
   EXPECT_GE(guest_.stats()->swapped_out, 4 * MiB);
-  EXPECT_EQ(post("/control/restore?guest=" + name).at("bytes"), guest_.stats()->swapped_in);
+  const auto restored = post("/control/restore?guest=" + name);
+  EXPECT_EQ(restored.at("bytes"), guest_.stats()->swapped_in);
   EXPECT_EQ(guest_.stats()->swapped, 0U);
   const int home = guest_.stats()->home_node;
   EXPECT_EQ(post("/control/rehome?guest=" + name + "&node=" + std::to_string(home)).at("node"), home);
