@@ -68,10 +68,13 @@ int remove_that(const std::string& path, const struct stat& that) {
   const auto aside = path + ".stale-" + std::to_string(process_id());
   if (::rename(path.c_str(), aside.c_str()) != 0) return errno == ENOENT ? 0 : errno;
   struct stat moved {};
-  if (::lstat(aside.c_str(), &moved) == 0 && moved.st_dev == that.st_dev && moved.st_ino == that.st_ino)
-    return call(Call::unlink, [&] { return ::unlink(aside.c_str()); }) == 0 ? 0 : errno;
+  int error = EADDRINUSE;
+  if (::lstat(aside.c_str(), &moved) == 0 && moved.st_dev == that.st_dev && moved.st_ino == that.st_ino) {
+    if (call(Call::unlink, [&] { return ::unlink(aside.c_str()); }) == 0) return 0;
+    error = errno;
+  }
   static_cast<void>(::renameat2(AT_FDCWD, aside.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE));
-  return EADDRINUSE;
+  return error;
 }
 
 tl::unexpected<Error> refuse(const std::string& path, int error) {
