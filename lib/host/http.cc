@@ -133,9 +133,8 @@ HttpParsed parse_http(std::string_view bytes) {
   return parsed;
 }
 
-std::string http_answer(const HttpReply& reply, bool keep_alive, bool head_only) {
+std::string http_head(const HttpReply& reply, bool keep_alive) {
   std::string out;
-  out.reserve(reply.body.size() + 256);
   out += "HTTP/1.1 ";
   append(out, reply.status);
   out += ' ';
@@ -146,7 +145,6 @@ std::string http_answer(const HttpReply& reply, bool keep_alive, bool head_only)
   out += "\r\nCache-Control: no-store\r\nConnection: ";
   out += keep_alive ? "keep-alive" : "close";
   out += "\r\n\r\n";
-  if (!head_only) out += reply.body;
   return out;
 }
 

@@ -38,7 +38,7 @@ HttpParsed parse_http(std::string_view bytes);
 // "%20" is a blank; none if it is not well-formed. "+" is itself.
 std::optional<std::string> percent_decoded(std::string_view text);
 
-// The whole answer; without its body where the request was for the head only.
-std::string http_answer(const HttpReply& reply, bool keep_alive, bool head_only);
+// What comes before the body of an answer.
+std::string http_head(const HttpReply& reply, bool keep_alive);
 
 }  // namespace vmm::host

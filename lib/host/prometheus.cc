@@ -14,30 +14,30 @@ using host::append;
 using host::StatKind;
 using host::StatUnit;
 
+// With a label more.
+std::string between_with(const std::string& labels, const std::string& more) {
+  return '{' + labels + (labels.empty() ? "" : ",") + more + "} ";
+}
+
 // One of several objects of a kind, and its labels: guest="db-1".
 template <class Stats>
 struct Labelled {
+  Labelled(const Stats* of, std::string l)
+      : stats(of),
+        labels(std::move(l)),
+        between(labels.empty() ? " " : '{' + labels + "} "),
+        median(between_with(labels, "quantile=\"0.5\"")),
+        high(between_with(labels, "quantile=\"0.99\"")) {}
   const Stats* stats;
   std::string labels;
+  std::string between;       // what stands between a metric's name and its value
+  std::string median, high;  // the same for quantiles
 };
 template <class Stats>
 using All = std::vector<Labelled<Stats>>;
 
 void append_help(std::string& out, const std::string& metric, const char* type, const char* help) {
   out += "# HELP " + metric + ' ' + help + "\n# TYPE " + metric + ' ' + type + '\n';
-}
-
-// name{labels} without the value.
-void append_name(std::string& out, const std::string& metric, const std::string& labels, const char* more = "") {
-  out += metric;
-  if (!labels.empty() || *more != '\0') {
-    out += '{';
-    out += labels;
-    if (!labels.empty() && *more != '\0') out += ',';
-    out += more;
-    out += '}';
-  }
-  out += ' ';
 }
 
 void append_value(std::string& out, std::uint64_t value, StatUnit unit) {
@@ -53,30 +53,32 @@ void append_value(std::string& out, int value, StatUnit) { append(out, value); }
 void append_value(std::string& out, unsigned value, StatUnit) { append(out, value); }
 void append_value(std::string& out, bool value, StatUnit) { out += value ? '1' : '0'; }
 
+template <class Value>
+void append_line(std::string& out, const std::string& metric, const std::string& between, Value value,
+                 StatUnit unit = StatUnit::none) {
+  out += metric;
+  out += between;
+  append_value(out, value, unit);
+  out += '\n';
+}
+
 template <class Stats>
 void append_latency(std::string& out, const std::string& prefix, const host::StatField<Stats>& field,
                     LatencySummary Stats::*member, const All<Stats>& all) {
   const auto metric = prefix + field.name + "_seconds";
   append_help(out, metric, "summary", field.help);
   const auto sum = metric + "_sum", count = metric + "_count", max = prefix + field.name + "_max_seconds";
-  const auto line = [&](const std::string& name, const std::string& labels, const char* more, std::uint64_t ns) {
-    append_name(out, name, labels, more);
-    append_value(out, ns, StatUnit::nanoseconds);
-    out += '\n';
-  };
   for (const auto& one : all) {
     const auto& latency = one.stats->*member;
     if (latency.count > 0) {  // there is no quantile of nothing
-      line(metric, one.labels, "quantile=\"0.5\"", latency.p50_ns);
-      line(metric, one.labels, "quantile=\"0.99\"", latency.p99_ns);
+      append_line(out, metric, one.median, latency.p50_ns, field.unit);
+      append_line(out, metric, one.high, latency.p99_ns, field.unit);
     }
-    line(sum, one.labels, "", latency.sum_ns);
-    append_name(out, count, one.labels);
-    append(out, latency.count);
-    out += '\n';
+    append_line(out, sum, one.between, latency.sum_ns, field.unit);
+    append_line(out, count, one.between, latency.count);
   }
   append_help(out, max, "gauge", (std::string("longest of: ") + field.help).c_str());
-  for (const auto& one : all) line(max, one.labels, "", (one.stats->*member).max_ns);
+  for (const auto& one : all) append_line(out, max, one.between, (one.stats->*member).max_ns, field.unit);
 }
 
 // One metric for each state, of which one is 1.
@@ -87,9 +89,8 @@ void append_state(std::string& out, const std::string& metric, const host::StatF
   for (const auto& one : all)
     for (const auto state :
          {MemoryState::high, MemoryState::clear, MemoryState::soft, MemoryState::hard, MemoryState::low}) {
-      append_name(out, metric, one.labels, (std::string("state=\"") + to_string(state) + '"').c_str());
-      append_value(out, one.stats->*member == state, StatUnit::none);
-      out += '\n';
+      append_line(out, metric, between_with(one.labels, std::string("state=\"") + to_string(state) + '"'),
+                  one.stats->*member == state);
     }
 }
 
@@ -111,8 +112,7 @@ void append_info(std::string& out, const std::string& prefix, std::span<const ho
       host::append_label(labels, one.stats->*member);
       labels += '"';
     }
-    append_name(out, prefix + "info", one.labels, labels.c_str());
-    out += "1\n";
+    append_line(out, prefix + "info", between_with(one.labels, labels), true);
   }
 }
 
@@ -135,9 +135,7 @@ void append_all(std::string& out, const std::string& prefix, std::span<const hos
         } else {
           append_help(out, metric, field.kind == StatKind::counter ? "counter" : "gauge", field.help);
           for (const auto& one : all) {
-            append_name(out, metric, one.labels);
-            append_value(out, one.stats->*member, field.unit);
-            out += '\n';
+            append_line(out, metric, one.between, one.stats->*member, field.unit);
           }
         }
       }
@@ -158,15 +156,16 @@ std::string to_prometheus(const HostStats& stats) {
   constexpr std::size_t kOfGuest = 9000, kRest = 16384;
   std::string out;
   out.reserve(kRest + kOfGuest * stats.guests.size());
-  append_all(out, "vmm_host_", host::host_fields(), All<HostStats>{{&stats, {}}}, label("version", host::version()));
+  append_all(out, "vmm_host_", host::host_fields(), All<HostStats>{{&stats, std::string()}},
+             label("version", host::version()));
   All<PoolStats> pools;
-  for (const auto& pool : stats.pools) pools.push_back({&pool, label("pool", pool.name)});
+  for (const auto& pool : stats.pools) pools.emplace_back(&pool, label("pool", pool.name));
   append_all(out, "vmm_pool_", host::pool_fields(), pools);
   All<NodeStats> nodes;
-  for (const auto& node : stats.homes) nodes.push_back({&node, label("node", std::to_string(node.id))});
+  for (const auto& node : stats.homes) nodes.emplace_back(&node, label("node", std::to_string(node.id)));
   append_all(out, "vmm_node_", host::node_fields(), nodes);
   All<GuestStats> guests;
-  for (const auto& guest : stats.guests) guests.push_back({&guest, label("guest", guest.name)});
+  for (const auto& guest : stats.guests) guests.emplace_back(&guest, label("guest", guest.name));
   append_all(out, "vmm_guest_", host::guest_fields(), guests);
   return out;
 }

@@ -198,16 +198,20 @@ bool StatsServer::step(Client& client, base::Nanos at) {
   return true;
 }
 
-void StatsServer::reply(Client& client, const HttpReply& reply, base::Nanos at) {
-  client.output = http_answer(reply, client.keep, client.head_only);
+void StatsServer::reply(Client& client, HttpReply reply, base::Nanos at) {
+  client.head = http_head(reply, client.keep);
+  client.body = client.head_only ? std::string() : std::move(reply.body);
   client.sent = 0;
   client.since = at;
   client.state = State::sending;
 }
 
 bool StatsServer::send(Client& client, base::Nanos at) {
-  while (client.sent < client.output.size()) {
-    const auto sent = os::send_some(client.fd.get(), std::string_view(client.output).substr(client.sent));
+  while (client.sent < client.head.size() + client.body.size()) {
+    const auto before_body = client.head.size();
+    const auto rest = client.sent < before_body ? std::string_view(client.head).substr(client.sent)
+                                                : std::string_view(client.body).substr(client.sent - before_body);
+    const auto sent = os::send_some(client.fd.get(), rest);
     if (sent == -EINTR) continue;
     if (sent == -EAGAIN) return true;
     if (sent <= 0) return false;
@@ -215,7 +219,7 @@ bool StatsServer::send(Client& client, base::Nanos at) {
     client.since = at;
   }
   if (!client.keep) return false;
-  client.output = {};
+  client.head = client.body = {};
   client.state = State::reading;
   return true;
 }
@@ -270,7 +274,7 @@ void StatsServer::take_done(base::Nanos at) {
   for (auto& d : done)
     for (auto& client : clients_)
       if (client->id == d.client && client->fd.valid() && client->state == State::waiting) {
-        reply(*client, d.reply, at);
+        reply(*client, std::move(d.reply), at);
         if (send(*client, at))
           client->more = client->state == State::reading;
         else

@@ -58,7 +58,7 @@ class StatsServer {
     std::uint64_t id = 0;
     State state = State::reading;
     std::string input;  // not yet answered
-    std::string output;
+    std::string head, body;   // of the answer
     std::size_t sent = 0;
     bool ended = false;  // it sends nothing more
     bool keep = true;    // the connection, after the answer
@@ -85,7 +85,7 @@ class StatsServer {
   bool receive(Client& client, base::Nanos now);
   bool send(Client& client, base::Nanos now);
   bool step(Client& client, base::Nanos now);
-  void reply(Client& client, const HttpReply& reply, base::Nanos now);
+  void reply(Client& client, HttpReply reply, base::Nanos now);
   bool begin_long(Client& client, HttpRequest request);
   void take_done(base::Nanos now);
   void drop(Client& client) noexcept;
