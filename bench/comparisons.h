@@ -19,6 +19,8 @@ void compare_swap(const Settings& settings, Report& report);
 void compare_random_swap_in(const Settings& settings, Report& report);
 // What the library's own memory adds to a guest.
 void measure_metadata(const Settings& settings, Report& report);
+// What Host::stats() takes beside the kernel's sum of the process, and what export costs.
+void measure_stats(const Settings& settings, Report& report);
 // How far the memory of a process goes over the budget of its host, seen from outside.
 void measure_budget(const Settings& settings, Report& report);
 // How long planning of rebalancing takes for a large host.

@@ -35,6 +35,7 @@ constexpr Comparison kComparisons[] = {
     {"swap", compare_swap},
     {"random-swap-in", compare_random_swap_in},
     {"metadata", measure_metadata},
+    {"stats", measure_stats},
     {"budget", measure_budget},
     {"rebalance", measure_rebalance},
     {"cpu_weights", measure_cpu_weights},

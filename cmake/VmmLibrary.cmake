@@ -7,6 +7,9 @@ set(VMM_NEEDS_topology PkgConfig::VMM_HWLOC)
 set(VMM_NEEDS_sharing PkgConfig::VMM_XXHASH)
 set(VMM_NEEDS_reclaim PkgConfig::VMM_XXHASH)
 
+set_source_files_properties("${PROJECT_SOURCE_DIR}/lib/host/version.cc" PROPERTIES
+  COMPILE_DEFINITIONS "VMM_VERSION=\"${PROJECT_VERSION}\"")
+
 set(vmm_objects "")
 set(below "")
 foreach(layer IN LISTS VMM_LAYERS)

@@ -188,6 +188,7 @@ Outcome<int> run(const Options& options) {
   host_options.share_scan_ghz = options.share_scan_ghz;
   host_options.share_scan_time = kScanTime;
   host_options.share_rate_max = kScanRate;
+  host_options.stats_socket = options.stats_socket;
   Notes notes;
   auto host = vmm::Host::create(host_options);
   if (!host && host_options.share_scan_ghz > 0) {
@@ -203,6 +204,9 @@ Outcome<int> run(const Options& options) {
                 (missing != nullptr ? missing->remedy : std::string("see vmm::probe()")) + ")");
   }
 
+  if (!options.stats_socket.empty())
+    std::printf("watch it from another terminal: vmmctl top, or curl --unix-socket %s http://localhost/metrics\n",
+                options.stats_socket.c_str());
   catch_signals();
   auto tenants = start_all(*host, options);
   if (!tenants) return fail(tenants.error());

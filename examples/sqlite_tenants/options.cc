@@ -1,10 +1,13 @@
 #include "options.h"
 
 #include <getopt.h>
+#include <unistd.h>
 
 #include <array>
 #include <charconv>
 #include <cinttypes>
+#include <cstdlib>
+#include <filesystem>
 #include <string_view>
 
 namespace tenants {
@@ -13,7 +16,7 @@ namespace {
 constexpr std::uint64_t kDefaultBudgetPercent = 60;
 constexpr std::uint64_t kMostShares = 1'000'000'000;
 
-constexpr std::array<option, 15> kFlags = {{
+constexpr std::array<option, 16> kFlags = {{
     {"guests", required_argument, nullptr, 'g'},
     {"size", required_argument, nullptr, 's'},
     {"reference", required_argument, nullptr, 'R'},
@@ -27,6 +30,7 @@ constexpr std::array<option, 15> kFlags = {{
     {"isolation", required_argument, nullptr, 'i'},
     {"swap-io", required_argument, nullptr, 'o'},
     {"swap-dir", required_argument, nullptr, 'd'},
+    {"stats-socket", required_argument, nullptr, 'u'},
     {"help", no_argument, nullptr, 'h'},
     {nullptr, 0, nullptr, 0},
 }};
@@ -122,8 +126,18 @@ Outcome<void> apply(Options& options, int flag, const char* value) {
       if (*value == '\0') return fail(bad("--swap-dir", value, "give the directory of the swap files"));
       options.swap_directory = value;
       return {};
+    case 'u':
+      if (*value == '\0') return fail(bad("--stats-socket", value, "give a path, or none"));
+      options.stats_socket = std::string_view(value) == "none" ? "" : std::filesystem::absolute(value).string();
+      return {};
     default: options.help = true; return {};
   }
+}
+
+std::string default_socket() {
+  const char* named = secure_getenv("TMPDIR");
+  const std::string directory = named != nullptr && *named == '/' ? named : "/tmp";
+  return directory + format("/vmm-demo-%d.vmm", static_cast<int>(getpid()));
 }
 
 }  // namespace
@@ -132,6 +146,7 @@ Outcome<Options> parse_options(int argc, char* const argv[]) {
   Options options;
   constexpr std::uint64_t kTwoThirds = UINT64_MAX;  // of the guests, however many there will be
   options.production = kTwoThirds;
+  options.stats_socket = default_socket();
   std::string budget_text = std::to_string(kDefaultBudgetPercent) + "%";
   // 0, not 1: also makes glibc forget an earlier parse. The leading ':' tells a missing value from an unknown flag.
   optind = 0;
@@ -186,6 +201,9 @@ std::string usage(const char* program) {
       "  --isolation HOW   automatic, move or write_protect: how pages leave a guest (automatic)\n"
       "  --swap-io HOW     automatic, io_uring or threads (automatic)\n"
       "  --swap-dir DIR    where the swap files are ($TMPDIR, else /var/tmp)\n"
+      "  --stats-socket PATH\n"
+      "                    where `vmmctl top` and curl read statistics meanwhile; none: nowhere\n"
+      "                    ($TMPDIR or /tmp, vmm-demo-PID.vmm)\n"
       "  --help            this text\n\n"
       "Ctrl-C ends the transactions early; the databases are still checked. A second one quits.\n"
       "Exit status: 0 all equal, 1 a database differs, 2 it could not be run.\n",

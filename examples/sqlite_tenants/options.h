@@ -25,6 +25,7 @@ struct Options {
   std::string swap_directory;  // empty = the library's default
   // HostOptions::share_scan_ghz; 0: nothing is shared. The reference rows are to be found within seconds.
   double share_scan_ghz = 64;
+  std::string stats_socket;  // HostOptions::stats_socket; parse_options() sets it to one in $TMPDIR or /tmp
   bool help = false;
 };
 

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "vmm/export.h"
 
@@ -45,6 +46,19 @@ struct Event {
   std::uint64_t bytes = 0;
   std::string mechanism;            // "swap", "placement", ...
   std::string reason;
+};
+
+// An event in the host's ledger. Numbers begin with 1 and have no gaps.
+struct EventRecord {
+  std::uint64_t sequence = 0;
+  Event event;
+};
+
+// What Host::events() returns: the oldest first.
+struct EventLedger {
+  std::vector<EventRecord> records;
+  std::uint64_t next = 0;  // what to ask for next time
+  std::uint64_t lost = 0;  // that were asked for, and are no longer kept
 };
 
 }  // namespace vmm

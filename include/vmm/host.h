@@ -3,7 +3,8 @@
 // Threads of a Host, all named and with every signal blocked: vmm-sched (scheduler and budget watch), vmm-events (calls
 // on_event), vmm-home (on several nodes: gives guests their new homes), and per NUMA node vmm-fault/N (answers page
 // faults), vmm-place/N (helps it to copy what was read ahead) and vmm-work/N (reclaims, and moves memory to its home);
-// without io_uring also vmm-read/N and vmm-write/N. Per guest with a balloon driver, vmm-balloon (calls it).
+// without io_uring also vmm-read/N and vmm-write/N. Per guest with a balloon driver, vmm-balloon (calls it). With
+// HostOptions::stats_socket, vmm-stats (answers those who ask) and, from the first verb on, vmm-control (does it).
 // Thread-safety: as for Guest. Destroying the Host ends its guests: their memory is unmapped and their
 // handles become inert. Calls in a child of fork() return Errc::forked_child.
 #pragma once
@@ -78,8 +79,12 @@ class VMM_API Host {
   // errors as share_now().
   Result<ShareEstimate> estimate_sharing();
 
-  // Errors: Errc::inert_handle, Errc::forked_child, ENOMEM (none to tell it with).
+  // Cheap: takes no lock of the fault path and makes no system call. Errors: as Guest::stats().
   Result<HostStats> stats() const;
+  // The events numbered `since` and up, of the last 4,096; `lost` of them are no longer kept. Kept whether there is a
+  // callback or not. Where `since` is more than the `next` that comes back, it was another host's.
+  // Errors: as stats().
+  Result<EventLedger> events(std::uint64_t since = 0) const;
   const Capabilities& capabilities() const noexcept;
 
   explicit operator bool() const noexcept { return core_ != nullptr; }

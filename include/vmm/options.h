@@ -137,6 +137,12 @@ struct HostOptions {
   bool alloc_guest_large_page = true;
   // A fault thread that makes no progress on one fault for this long is reported by an event.
   std::chrono::milliseconds watchdog_timeout = std::chrono::seconds(10);
+  // Absolute path of a Unix socket at which statistics and events can be read while the host lives, by HTTP: /metrics
+  // (Prometheus), /stats.json, /stats.csv, /events.json (docs/statistics.md); empty: none. vmmctl finds those that end
+  // in ".vmm". Only this user and root can use it (mode 0600). A socket at which nobody listens any more is replaced.
+  std::string stats_socket = {};
+  // Whoever can use it may also reclaim, restore, rehome, share and set, by POST /control/...
+  bool stats_control = false;
   Scheduler scheduler = Scheduler::automatic;
   Isolation isolation = Isolation::automatic;
   SwapIo swap_io = SwapIo::automatic;

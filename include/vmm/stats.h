@@ -23,6 +23,7 @@ VMM_API const char* to_string(MemoryState state) noexcept;
 // Distribution of a duration, from a histogram with a resolution of about 6 %.
 struct LatencySummary {
   std::uint64_t count = 0;
+  std::uint64_t sum_ns = 0;
   std::uint64_t p50_ns = 0;
   std::uint64_t p99_ns = 0;
   std::uint64_t max_ns = 0;
@@ -35,8 +36,11 @@ struct GuestStats {
   std::uint64_t reservation = 0;
   std::uint64_t limit = 0;        // 0 = none
   std::uint64_t resident = 0;     // in memory: in place or in staging; zero pages filled ahead included
+  std::uint64_t granted = 0;      // resident + shared: its pages that hold something and are not in the swap file
   std::uint64_t staging = 0;      // part of `resident` that is isolated and not yet written
   std::uint64_t swapped = 0;      // only in the swap file
+  std::uint64_t swap_target = 0;  // what is to be only there for the guest to come down to its target, beside what its
+                                  // balloon is to take
   std::uint64_t lost = 0;         // unreadable in the swap file
   std::uint64_t ballooned = 0;    // given up by its balloon driver and not touched since
   std::uint64_t balloon_target = 0;  // what the host would have it give up
@@ -78,7 +82,8 @@ struct GuestStats {
   std::uint64_t balloon_refused = 0; // since creation: given by the driver and not accepted
   // Counts since creation.
   std::uint64_t faults = 0;
-  std::uint64_t fills = 0;        // faults answered with zeros
+  std::uint64_t fills = 0;        // faults answered with zeros, on pages that no balloon had
+  std::uint64_t balloon_pops = 0; // faults answered with zeros, on ballooned pages
   std::uint64_t rescues = 0;      // faults answered from staging
   std::uint64_t swap_ins = 0;     // faults answered from the swap file
   std::uint64_t swap_errors = 0;  // failed reads and writes of the swap file
@@ -92,8 +97,9 @@ struct GuestStats {
   std::uint64_t stops = 0;          // times the guest was stopped in state low
   std::uint64_t stopped_ns = 0;     // for how long together
   // From the event to the answer.
-  LatencySummary fault_latency;  // the three kinds below together
-  LatencySummary fill_latency, rescue_latency, swap_in_latency;
+  LatencySummary fault_latency;  // the four kinds below together
+  LatencySummary fill_latency, pop_latency, rescue_latency, swap_in_latency;
+  LatencySummary stop_latency;  // of it, how long faults waited because the guest was stopped; each counts as one
   int home_node = -1;
   std::uint64_t migrations = 0;  // times it was given another home
   // Bytes. Of `resident` on the home node and on others: an estimate from some hundred pages, once a rebalance period.
@@ -105,7 +111,9 @@ struct GuestStats {
   std::uint64_t migration_rate = 0;  // bytes a second, that remote memory is moved at now
   int thread_nice = 0;               // HostOptions::cpu_weights: greatest nice value of its threads above their own
   unsigned attached_threads = 0;
-  std::uint64_t attached_cpu_ns = 0;  // CPU time used by the threads now attached, since they attached
+  // CPU time used by the threads now attached, since they attached. Host::stats(): as the scheduler last looked, at
+  // most HostOptions::rebalance_period ago.
+  std::uint64_t attached_cpu_ns = 0;
   bool managed = false;               // registered with userfaultfd
   std::string pool;
   std::uint64_t shares = 0;
@@ -136,11 +144,13 @@ struct NodeStats {
   double load = 0;
   // Bytes.
   std::uint64_t memory = 0;
-  std::uint64_t free = 0;       // that nobody uses, of the whole machine's; at the last look
+  std::uint64_t free = 0;       // that nobody uses, of the whole machine's; as the scheduler last looked
   std::uint64_t promised = 0;   // sizes of the guests homed there, or limits where less
 };
 
 struct HostStats {
+  std::uint64_t time_ns = 0;       // when they were taken: the host's time, as in Event
+  std::uint64_t wall_time_ms = 0;  // the same since 1970 began, by the system's clock
   // Bytes.
   std::uint64_t memory = 0;    // the budget
   std::uint64_t consumed = 0;  // guests' resident memory + overhead

@@ -7,6 +7,7 @@
 #include "vmm/export.h"
 #include "vmm/guest.h"
 #include "vmm/host.h"
+#include "vmm/metrics.h"
 #include "vmm/options.h"
 #include "vmm/page_list_driver.h"
 #include "vmm/pool.h"

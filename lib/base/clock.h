@@ -4,10 +4,17 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 
 namespace vmm::base {
 
 using Nanos = std::chrono::nanoseconds;
+
+// Since 1970 began, by the clock that is set: for people and logs, never for decisions.
+inline std::uint64_t wall_time_ms() noexcept {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
+}
 
 class Clock {
  public:

@@ -58,6 +58,8 @@ void Arbiter::apply(Member& m, Pool& pool, const Entitlement& e) {
   m.entitlement = e;
   m.memory->arbitration.limit = e.limit / kPageSize;
   m.memory->arbitration.reserved = e.reservation / kPageSize;
+  m.memory->arbitration.shares = e.shares.of(m.memory->pages() * kPageSize);
+  m.memory->arbitration.pool_name = &pool.path;
   // The root has no limit but the budget, which the credit keeps.
   if (m.pool != &pool) m.memory->set_pool(pool.parent != nullptr ? &pool.charge : nullptr);
   m.pool = &pool;

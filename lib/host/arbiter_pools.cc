@@ -251,8 +251,8 @@ std::vector<PoolStats> Arbiter::pool_stats() {
     s.expandable_reservation = p.options.expandable_reservation;
   }
   for (const auto& m : members_) {
-    const auto g = claim_of(m, base::Nanos{});
-    for (const Pool* p = m.pool; p != nullptr; p = p->parent) all[p->index].consumed += g.claim.consumed * kPageSize;
+    const auto consumed = m.memory->held() + m.memory->arbitration.overhead.load(std::memory_order_relaxed);
+    for (const Pool* p = m.pool; p != nullptr; p = p->parent) all[p->index].consumed += consumed * kPageSize;
   }
   return all;
 }

@@ -111,6 +111,7 @@ Result<Seat> GuestCore::attach(Attach mode) {
     if (auto r = impl->bind(node().node); !r) return tl::unexpected(r.error());
   seats_.push_back(impl);
   impl->counted = true;
+  attached_.store(static_cast<unsigned>(seats_.size()), std::memory_order_relaxed);
   host_->count_seat(*this, true);
   undo.impl = nullptr;
   return Seat(std::move(impl));
@@ -126,6 +127,8 @@ void GuestCore::leave(Seat::Impl* seat) noexcept {
     const auto s = weak.lock();
     return s == nullptr || s.get() == seat;
   });
+  attached_.store(static_cast<unsigned>(seats_.size()), std::memory_order_relaxed);
+  attached_cpu_.fetch_sub(std::exchange(seat->told_cpu, 0), std::memory_order_relaxed);
 }
 
 Result<Pin> GuestCore::pin(std::uint64_t offset, std::uint64_t bytes) {
@@ -312,110 +315,6 @@ Result<void> GuestCore::start_managing(const std::string& reason) {
   if (options_.large_pages) host_->zeros_wanted();
   host_->emit(EventKind::guest_managed, options_.name, options_.memory, "userfaultfd", reason);
   return {};
-}
-
-Result<GuestStats> GuestCore::stats() {
-  GatePass pass(gate_);
-  if (auto error = refused("stats", pass)) return tl::unexpected(std::move(*error));
-  GuestStats s;
-  const auto& m = *memory_;
-  const auto& c = m.counters;
-  const auto load = [](const std::atomic<std::uint64_t>& a) { return a.load(std::memory_order_relaxed); };
-  const auto bytes = [&](const std::atomic<std::uint64_t>& a) { return load(a) * kPageSize; };
-  const auto& store = reclaim::SwapStore::of(m);
-  s.name = options_.name;
-  s.memory = options_.memory;
-  const auto& a = m.arbitration;
-  s.reservation = bytes(a.reserved);
-  s.limit = bytes(a.limit);
-  s.target = bytes(a.target);
-  s.overhead = bytes(a.overhead);
-  s.stopped = a.stopped.load(std::memory_order_relaxed);
-  const auto fraction = a.active.load(std::memory_order_relaxed);
-  s.active = static_cast<std::uint64_t>(fraction * static_cast<double>(options_.memory));
-  s.active_error = static_cast<std::uint64_t>(a.active_error.load(std::memory_order_relaxed) *
-                                              static_cast<double>(options_.memory));
-  s.sampled = a.sampled.load(std::memory_order_relaxed);
-  s.samples = load(a.samples);
-  s.sample_faults = load(c.sample_faults);
-  s.sample_wait_ns = load(c.sample_wait_ns);
-  s.ballooned = bytes(c.ballooned);
-  s.ballooned_out = bytes(c.ballooned_out);
-  s.balloon_popped = bytes(c.balloon_popped);
-  s.balloon_refused = bytes(c.balloon_refused);
-  s.balloon_late = load(c.balloon_late);
-  s.balloon_max = bytes(a.balloon_max);
-  s.balloon_target = bytes(a.balloon_target);
-  s.balloon_distrusted = a.balloon_distrusted.load(std::memory_order_relaxed);
-  s.stops = load(c.stops);
-  s.stopped_ns = load(c.stopped_ns);
-  const auto entitlement = host_->arbiter().entitlement(m);
-  s.pool = entitlement.pool;
-  s.shares = entitlement.shares.of(options_.memory);
-  s.managed = m.managed();
-  s.resident = m.adopted() ? bytes(c.resident) : bytes(m.native_pages);
-  s.staging = bytes(c.staging);
-  s.swapped = bytes(c.swapped);
-  s.lost = bytes(c.lost);
-  s.pinned = bytes(c.pinned);
-  const auto shown = bytes(c.shared), frames = std::min(bytes(c.share.frames), shown);
-  const auto common = c.share.common.load(std::memory_order_relaxed) * static_cast<double>(kPageSize);
-  s.shared_zero = m.table.dropped() * kPageSize;
-  s.shared = shown + s.shared_zero;
-  s.shared_common = std::min(static_cast<std::uint64_t>(common + 0.5), frames);
-  s.shared_saved = s.shared - s.shared_common;
-  s.shared_within = shown - frames;
-  s.shared_between = frames - s.shared_common;
-  s.share_candidates = bytes(c.share.candidates);
-  s.share_waiting = bytes(c.share.waiting);
-  s.share_cpu_ns = load(c.share.cpu_ns);
-  s.share_scanned = bytes(c.share.looked);
-  s.share_made = bytes(c.share.shared);
-  s.share_zero = bytes(c.share.zero);
-  s.share_broken = bytes(c.share.broken);
-  s.share_changing = bytes(c.share.changing);
-  s.share_pinned = bytes(c.share.pinned);
-  s.share_huge = bytes(c.share.huge);
-  s.share_no_mapping = bytes(c.share.no_mapping);
-  s.share_no_memory = bytes(c.share.no_memory);
-  s.share_busy = bytes(c.share.busy);
-  s.share_refused = s.share_no_mapping + s.share_no_memory + s.share_busy;
-  s.swap_file = store.file.bytes();
-  s.swapped_out = bytes(c.swapped_out);
-  s.swap_written = load(c.swap_written);
-  s.swapped_in = bytes(c.swapped_in);
-  s.metadata = m.metadata_bytes() + store.metadata_bytes();
-  s.faults = load(c.faults);
-  s.fills = load(c.fills);
-  s.rescues = load(c.rescues);
-  s.swap_ins = load(c.swap_ins);
-  s.swap_errors = load(c.swap_errors);
-  s.stalls = load(c.stalls);
-  s.busy_pages = load(c.busy_pages);
-  s.rejected_faults = load(c.rejected_faults);
-  s.fill_latency = m.fill_latency.summary();
-  s.rescue_latency = m.rescue_latency.summary();
-  s.swap_in_latency = m.swap_in_latency.summary();
-  s.fault_latency = base::Histogram::merged({&m.fill_latency, &m.rescue_latency, &m.swap_in_latency});
-  s.home_node = node().node.id;
-  s.thread_nice = home.nice.load(std::memory_order_relaxed);
-  s.migrations = home.moves.load(std::memory_order_relaxed);
-  s.local = static_cast<std::uint64_t>(static_cast<double>(s.resident) * home.local.load(std::memory_order_relaxed));
-  s.remote = s.resident - std::min(s.resident, s.local);
-  s.migrated = migration_->moved() * kPageSize;
-  const auto migration = migration_->pass();
-  s.migration_pinned = migration.pinned * kPageSize;
-  s.migration_no_memory = migration.no_memory * kPageSize;
-  s.migration_refused = migration.refused * kPageSize;
-  s.migration_rate = migration_->under_way() ? migration_->rate() : 0;
-  s.swap_failed = store.failed();
-  base::MutexLock lock(seats_mutex_);
-  for (const auto& weak : seats_)
-    if (const auto seat = weak.lock()) {
-      ++s.attached_threads;
-      s.attached_cpu_ns += seat->cpu_ns();
-    }
-  return s;
 }
 
 }  // namespace vmm

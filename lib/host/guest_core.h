@@ -65,6 +65,11 @@ class GuestCore : public std::enable_shared_from_this<GuestCore> {
   Result<void> set_balloon(std::shared_ptr<BalloonDriver> driver);
   Result<void> rehome(int node);
   Result<GuestStats> stats();
+  // Its figures, without system calls: attached_cpu_ns is what look_at_seats() saw last. Locks nothing. The guest does
+  // not end meanwhile; one thread at a time.
+  void describe(GuestStats& stats) noexcept;
+  // The scheduler: what the attached threads have used of the processors.
+  void look_at_seats() noexcept;
   std::span<std::byte> span() noexcept;
 
   // The error of a call that cannot be made now, if it cannot.
@@ -134,6 +139,13 @@ class GuestCore : public std::enable_shared_from_this<GuestCore> {
   };
   Result<Pages> pages_of(const char* verb, std::uint64_t offset, std::uint64_t bytes) const;
 
+  // Summaries of the guest's latencies, made anew where something has been recorded since.
+  struct Latency {
+    LatencySummary all, fill, pop, rescue, swap_in, stop;
+  };
+  void summarize(Latency& latency) const noexcept;
+  void describe(GuestStats& stats, Latency& latency) const noexcept;
+
   // True where the home is what it was at `changes`; waits for a change that is under way.
   bool home_stayed(std::uint32_t changes) const noexcept;
 
@@ -150,6 +162,10 @@ class GuestCore : public std::enable_shared_from_this<GuestCore> {
   base::Mutex seats_mutex_{base::LockRank::seats};
   std::vector<std::weak_ptr<Seat::Impl>> seats_ VMM_GUARDED_BY(seats_mutex_);  // each costs a page of overhead
   std::vector<int> affinity_ VMM_GUARDED_BY(seats_mutex_);
+  // Changed under seats_mutex_.
+  std::atomic<unsigned> attached_{0};
+  std::atomic<std::uint64_t> attached_cpu_{0};  // ns, as last looked
+  Latency latency_;  // describe()'s own
 };
 
 }  // namespace vmm

@@ -100,6 +100,11 @@ Result<HostStats> Host::stats() const {
   return host::guarded("stats", [&] { return core_->stats(); });
 }
 
+Result<EventLedger> Host::events(std::uint64_t since) const {
+  if (core_ == nullptr) return inert("events");
+  return host::guarded("events", [&] { return core_->events(since); });
+}
+
 const Capabilities& Host::capabilities() const noexcept {
   static const Capabilities none;
   return core_ == nullptr ? none : core_->capabilities();

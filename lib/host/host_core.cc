@@ -119,6 +119,7 @@ Result<void> HostCore::start() {
     uses_.resize(nodes_.size());
   }
   stalls_.resize(nodes_.size());
+  look_at_nodes();
   overhead_pages_ = host_overhead_pages();
   credit_.charge(overhead_pages_);
   arbiter_.set_overhead(overhead_pages_);
@@ -132,6 +133,23 @@ Result<void> HostCore::start() {
     if (!thread) return tl::unexpected(thread.error());
     home_thread_ = std::move(*thread);
   }
+  return start_server();
+}
+
+// Last: what it tells is there.
+Result<void> HostCore::start_server() {
+  if (options_.stats_socket.empty()) return {};
+  const auto started = static_cast<std::uint64_t>(clock_.now().count());
+  handler_ = std::make_unique<host::StatsHandler>(*this, options_.stats_control, started);
+  host::StatsServerOptions options;
+  options.path = options_.stats_socket;
+  auto server = host::StatsServer::create(options, *handler_);
+  if (!server) {
+    auto error = std::move(server.error());
+    error.operation = "HostOptions::stats_socket: " + error.operation;
+    return tl::unexpected(std::move(error));
+  }
+  server_ = std::move(*server);
   return {};
 }
 
@@ -157,6 +175,8 @@ HostCore::~HostCore() = default;
 void HostCore::shut_down() {
   // The event thread would wait for itself.
   VMM_CHECK(!events_.inside());
+  // A verb that is under way goes on as a call of any other thread would: it ends with the guests at the latest.
+  if (server_ != nullptr) server_->stop();
   events_.stop();
   event_thread_.join();
   stop_.store(true, std::memory_order_release);
@@ -178,6 +198,7 @@ void HostCore::shut_down() {
     if (guest == nullptr) break;
     end_guest(*guest);
   }
+  if (server_ != nullptr) server_->finish();
   // All threads end before anything that they ring or wake goes: workers return credit, which rings fault threads.
   // Workers are there until then: they wake each other, and fault threads wake them.
   for (auto& node : nodes_) node->worker->stop();
@@ -222,7 +243,9 @@ void HostCore::memory_short() noexcept { memory_wanted(); }
 
 void HostCore::emit(EventKind kind, const std::string& guest, std::uint64_t bytes, std::string mechanism,
                     std::string reason) {
-  events_.push({kind, clock_.now(), guest, bytes, std::move(mechanism), std::move(reason)});
+  Event event{kind, clock_.now(), guest, bytes, std::move(mechanism), std::move(reason)};
+  ledger_.push(event);
+  events_.push(std::move(event));
 }
 
 tl::unexpected<Error> HostCore::forked(const char* verb) {

@@ -14,11 +14,13 @@
 #include "host/arbiter.h"
 #include "host/budget_watch.h"
 #include "host/event_queue.h"
+#include "host/event_ring.h"
 #include "host/fork_guard.h"
 #include "host/guest_core.h"
 #include "host/group_watch.h"
 #include "host/move_queue.h"
 #include "host/node_runtime.h"
+#include "host/stats_handler.h"
 #include "os/pagemap.h"
 #include "os/poller.h"
 #include "os/thread.h"
@@ -48,6 +50,9 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   Result<ShareReport> share_now();
   Result<ShareEstimate> estimate_sharing();
   Result<HostStats> stats();
+  Result<EventLedger> events(std::uint64_t since);
+  // By its name, or as statistics write it (host/text_out.h). Null: there is none.
+  std::shared_ptr<GuestCore> find_guest(const std::string& name) VMM_EXCLUDES(list_mutex_);
   Result<void> create_pool(const std::string& path, const PoolOptions& options);
   Result<void> configure_pool(const std::string& path, const PoolChange& change);
   Result<void> remove_pool(const std::string& path);
@@ -113,6 +118,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
            std::uint64_t budget, host::ForkGuard guard, os::ProcessMemory memory, os::Pagemap pagemap);
   Result<void> start();
   Result<void> make_sharing();
+  Result<void> start_server();
   static std::string salt_of(GuestCore& guest);
   Result<void> manage_sharers(const std::vector<std::shared_ptr<GuestCore>>& all, const char* call);
   Result<void> check(const GuestOptions& options) VMM_REQUIRES(control_);
@@ -130,6 +136,8 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   void advise_on_overcommitment(const std::string& guest);
   void set_pinned_beyond();
   void report_reclaim(GuestCore& guest);
+  void describe_guests(std::vector<GuestStats>& all) VMM_EXCLUDES(list_mutex_);
+  void describe_nodes(HostStats& stats);
   std::vector<std::shared_ptr<GuestCore>> guests() VMM_EXCLUDES(list_mutex_);
 
   host::NodeRuntime* runtime_of(int node) noexcept;
@@ -159,6 +167,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   base::Nanos look();
   base::Nanos watch(base::Nanos now);
   void round(base::Nanos now);
+  void look_at_nodes();
   base::Nanos sampling_interval();
   void watch_group(base::Nanos now);
   void drain_notices();
@@ -203,6 +212,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   os::Doorbell bell_;  // wakes the scheduler
   os::Poller poller_;
   host::EventQueue events_;
+  host::EventRing ledger_;
   std::unique_ptr<host::SharingParts> sharing_;  // null: pages are not shared
   std::vector<std::unique_ptr<host::NodeRuntime>> nodes_;
 
@@ -242,6 +252,8 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   os::Thread event_thread_;
   host::MoveQueue moves_;
   os::Thread home_thread_;  // changes homes: the scheduler must not wait for reads and writes in flight
+  std::unique_ptr<host::StatsHandler> handler_;
+  std::unique_ptr<host::StatsServer> server_;  // null: HostOptions::stats_socket is empty
 };
 
 }  // namespace vmm

@@ -70,7 +70,6 @@ void HostCore::look_at_homes(base::Nanos now) {
   s.history = rebalance_history_;
   std::vector<int> ids;
   for (const auto& n : nodes_) {
-    n->free.store(os::node_free_bytes(n->node.id).value_or(n->node.memory), std::memory_order_relaxed);
     ids.push_back(n->node.id);
     s.nodes.push_back({n->node.id, static_cast<unsigned>(n->node.cpus.size()), n->node.memory, n->free, false});
   }

@@ -1,8 +1,9 @@
 // What Host::stats() tells.
 #include <algorithm>
 
+#include "base/clock.h"
 #include "host/host_core.h"
-#include "os/node_info.h"
+#include "host/text_out.h"
 
 namespace vmm {
 
@@ -31,9 +32,48 @@ void add_sharing(HostStats& s, const GuestStats& guest) {
 
 }  // namespace
 
+// The guests in the list do not end while it is held: who ends one takes it out first.
+void HostCore::describe_guests(std::vector<GuestStats>& all) {
+  base::MutexLock lock(list_mutex_);
+  all.resize(list_.size());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    auto& guest = *list_[i];
+    auto& s = all[i];
+    s.name = guest.name();
+    if (const auto* pool = guest.memory().arbitration.pool_name.load(std::memory_order_acquire)) s.pool = *pool;
+    guest.describe(s);
+  }
+}
+
+void HostCore::describe_nodes(HostStats& s) {
+  s.nodes.reserve(nodes_.size());
+  s.homes.resize(nodes_.size());
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    const auto& node = *nodes_[i];
+    auto& n = s.homes[i];
+    s.nodes.push_back(node.node.id);
+    n.id = node.node.id;
+    n.processors = static_cast<unsigned>(node.node.cpus.size());
+    n.memory = node.node.memory;
+    n.load = node.load.load(std::memory_order_relaxed);
+    n.free = node.free.load(std::memory_order_relaxed);
+  }
+  for (const auto& guest : s.guests)
+    for (auto& n : s.homes) {
+      if (guest.home_node != n.id) continue;
+      ++n.guests;
+      n.promised += guest.limit != 0 ? std::min(guest.limit, guest.memory) : guest.memory;
+      break;
+    }
+}
+
 Result<HostStats> HostCore::stats() {
   if (in_child()) return forked("stats");
-  HostStats s;
+  // What is returned is this very object: it is too large to be copied.
+  Result<HostStats> result{tl::in_place};
+  auto& s = *result;
+  s.time_ns = static_cast<std::uint64_t>(clock_.now().count());
+  s.wall_time_ms = base::wall_time_ms();
   s.memory = credit_.budget() * kPageSize;
   s.consumed = credit_.consumed() * kPageSize;
   s.free = credit_.free() * kPageSize;
@@ -42,37 +82,35 @@ Result<HostStats> HostCore::stats() {
   s.min_free = arbiter_.min_free_pages() * kPageSize;
   s.state = arbiter_.state();
   s.pools = arbiter_.pool_stats();
-  for (const auto& guest : guests()) {
-    auto stats = guest->stats();
-    if (!stats) continue;  // it is ending
-    s.guests.push_back(std::move(*stats));
-    s.swapped += s.guests.back().swapped;
-    s.ballooned += s.guests.back().ballooned;
-    add_sharing(s, s.guests.back());
+  describe_guests(s.guests);
+  for (const auto& guest : s.guests) {
+    s.swapped += guest.swapped;
+    s.ballooned += guest.ballooned;
+    add_sharing(s, guest);
   }
   if (s.share_cpu_ns > 0)
     s.share_saved_per_second = static_cast<double>(s.shared_saved) * 1e9 / static_cast<double>(s.share_cpu_ns);
   if (sharing_) s.share_frames = sharing_->stores.in_use() * kPageSize;
-  for (const auto& node : nodes_) {
-    s.nodes.push_back(node->node.id);
-    NodeStats n;
-    n.id = node->node.id;
-    n.processors = static_cast<unsigned>(node->node.cpus.size());
-    n.memory = node->node.memory;
-    n.load = node->load.load(std::memory_order_relaxed);
-    n.free = os::node_free_bytes(n.id).value_or(node->free.load(std::memory_order_relaxed));
-    for (const auto& guest : s.guests) {
-      if (guest.home_node != n.id) continue;
-      ++n.guests;
-      n.promised += guest.limit != 0 ? std::min(guest.limit, guest.memory) : guest.memory;
-    }
-    s.homes.push_back(n);
-  }
+  describe_nodes(s);
   s.capability_level = move_ ? to_string(capabilities_.level)
                              : (managing_possible() ? to_string(CapabilityLevel::baseline) : "none");
   if (!nodes_.empty())
     s.swap_io = nodes_.front()->worker->backend() == os::AsyncIo::Backend::io_uring ? "io_uring" : "threads";
-  return s;
+  return result;
+}
+
+std::shared_ptr<GuestCore> HostCore::find_guest(const std::string& name) {
+  std::shared_ptr<GuestCore> written_so;
+  for (auto& guest : guests()) {
+    if (guest->name() == name) return guest;
+    if (host::utf8(guest->name()) == name) written_so = std::move(guest);
+  }
+  return written_so;
+}
+
+Result<EventLedger> HostCore::events(std::uint64_t since) {
+  if (in_child()) return forked("events");
+  return ledger_.since(since);
 }
 
 }  // namespace vmm

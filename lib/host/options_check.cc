@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "os/unix_socket.h"
 
 namespace vmm::host {
 namespace {
@@ -64,6 +65,24 @@ Result<void> check_rebalance(const HostOptions& o) {
   return {};
 }
 
+Result<void> check_stats_socket(const HostOptions& o) {
+  const auto& path = o.stats_socket;
+  const auto quoted = "\"" + path + "\"";
+  if (path.empty()) {
+    if (!o.stats_control) return {};
+    return base::invalid(field("HostOptions::stats_control", "true") + " without a stats_socket",
+                         "give stats_socket a path, or leave stats_control false");
+  }
+  if (path.front() != '/')
+    return base::invalid(field("HostOptions::stats_socket", quoted), "give an absolute path, as \"/run/me/host.vmm\"");
+  if (path.find('\0') != std::string::npos)
+    return base::invalid(field("HostOptions::stats_socket", quoted), "a path has no byte 0");
+  if (path.size() > os::kMostSocketPath)
+    return base::invalid(field("HostOptions::stats_socket", quoted) + ", " + std::to_string(path.size()) + " bytes",
+                         "give a path of at most " + std::to_string(os::kMostSocketPath) + " bytes");
+  return {};
+}
+
 }  // namespace
 
 Result<void> check_host_options(const HostOptions& o, std::uint64_t budget, std::uint64_t buffers,
@@ -99,6 +118,7 @@ Result<void> check_host_options(const HostOptions& o, std::uint64_t budget, std:
   if (auto r = check_enums(o); !r) return r;
   if (auto r = check_tax("HostOptions::idle_tax", o.idle_tax); !r) return r;
   if (auto r = check_rebalance(o); !r) return r;
+  if (auto r = check_stats_socket(o); !r) return r;
   if (!(o.share_scan_ghz >= 0 && o.share_scan_ghz <= 1000))
     return base::invalid(field("HostOptions::share_scan_ghz", std::to_string(o.share_scan_ghz)),
                          "give MB/s for each GHz, up to 1000, or 0 to share no pages");

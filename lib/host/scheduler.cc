@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "host/host_core.h"
+#include "os/node_info.h"
 #include "os/poller.h"
 #include "policy/watch.h"
 #include "reclaim/swap_store.h"
@@ -161,13 +162,22 @@ void HostCore::round(base::Nanos now) {
   watch_group(now);
   for (const auto& guest : guests()) {
     host::GatePass pass(guest->gate());
-    if (pass) report_reclaim(*guest);
+    if (!pass) continue;
+    report_reclaim(*guest);
+    guest->look_at_seats();
   }
+  look_at_nodes();
   set_pinned_beyond();
   check_fault_threads(now);
   return_to_native(now);
   look_at_homes(now);
   for (const auto& node : nodes_) node->worker->want_mending();
+}
+
+// What statistics and the home-node scheduler are told of nodes.
+void HostCore::look_at_nodes() {
+  for (const auto& n : nodes_)
+    n->free.store(os::node_free_bytes(n->node.id).value_or(n->node.memory), std::memory_order_relaxed);
 }
 
 // What has been taken of the guest since the last report, by mechanism and reason.

@@ -33,7 +33,9 @@ struct Seat::Impl {
   std::shared_ptr<host::ThreadToken> thread;
   int tid = 0;
   std::uint64_t cpu_at_attach = 0;  // ns
-  bool counted = false;             // in the guest's overhead; protected by its list of seats
+  // Protected by the guest's list of seats.
+  bool counted = false;             // in the guest's overhead
+  std::uint64_t told_cpu = 0;       // ns, in the guest's sum of what its threads have used
   // The scheduler's, of the thread at its last look, in ns.
   std::uint64_t seen_cpu = 0, seen_wait = 0;
   // Changed under the thread's mutex.

@@ -51,6 +51,13 @@ const char* to_string(Call call) noexcept {
     case Call::epoll_ctl: return "epoll_ctl";
     case Call::epoll_wait: return "epoll_wait";
     case Call::timerfd: return "timerfd";
+    case Call::socket: return "socket";
+    case Call::bind: return "bind";
+    case Call::listen: return "listen";
+    case Call::accept: return "accept4";
+    case Call::receive: return "recv";
+    case Call::send: return "send";
+    case Call::poll: return "poll";
     case Call::thread_create: return "pthread_create";
     case Call::sched_getaffinity: return "sched_getaffinity";
     case Call::sched_setaffinity: return "sched_setaffinity";

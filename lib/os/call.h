@@ -19,6 +19,7 @@ enum class Call {
   open, close, fallocate, ftruncate, pread, pwrite, unlink, statvfs, read_file,
   uring_setup, uring_submit, uring_read, uring_write,  // the last two: results of completed requests
   eventfd, epoll_create, epoll_ctl, epoll_wait, timerfd,
+  socket, bind, listen, accept, receive, send, poll,
   thread_create, sched_getaffinity, sched_setaffinity, setpriority,
   kCount
 };

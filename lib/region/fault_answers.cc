@@ -161,9 +161,9 @@ Outcome FaultService::fill(const Fault& fault, PageWord word) noexcept {
   if (!fault.write) bump(guest.counters.zero_pages, filled - run.first());
   if (outcome == Outcome::done) {
     guest.warm(fault.page, 1);
-    bump(guest.counters.fills);
+    bump(pops ? guest.counters.balloon_pops : guest.counters.fills);
     bump(guest.counters.pages_filled, filled - run.first());
-    record(guest.fill_latency, fault.since);
+    record(pops ? guest.pop_latency : guest.fill_latency, fault.since);
   }
   check_memory();
   return outcome;

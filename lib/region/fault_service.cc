@@ -349,12 +349,26 @@ bool FaultService::reap_watched() noexcept {
 Outcome FaultService::answer_watched(Fault& fault) noexcept {
   address_.store(reinterpret_cast<std::uintptr_t>(fault.guest->at(fault.page)), std::memory_order_relaxed);
   const auto outcome = answer(fault);
+  note_stop(fault, outcome);
   if (fault.sampled && outcome == Outcome::done)
     bump(fault.guest->counters.sample_wait_ns,
          static_cast<std::uint64_t>(std::max<base::Nanos::rep>((now() - fault.since).count(), 0)));
   address_.store(0, std::memory_order_relaxed);
   answered_.fetch_add(1, std::memory_order_relaxed);
   return outcome;
+}
+
+// How long the fault was kept because its guest was stopped, when it no longer is.
+void FaultService::note_stop(Fault& fault, Outcome outcome) noexcept {
+  const bool waits = outcome == Outcome::wait_stopped;
+  if (waits == (fault.stopped_since.count() != 0)) return;
+  if (waits) {
+    fault.stopped_since = now();
+    return;
+  }
+  const auto waited = std::max<base::Nanos::rep>((now() - fault.stopped_since).count(), 0);
+  fault.guest->stop_latency.record(static_cast<std::uint64_t>(waited));
+  fault.stopped_since = {};
 }
 
 Outcome FaultService::answer(Fault& fault) noexcept {

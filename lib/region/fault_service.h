@@ -82,6 +82,7 @@ class FaultService {
     Outcome outcome = Outcome::done;
     bool waited_for_zeros = false;
     bool sampled = false;  // the page was in staging and watched
+    base::Nanos stopped_since{};  // 0: it does not wait for the end of a stop
   };
   struct Command;
 
@@ -107,6 +108,7 @@ class FaultService {
 
   bool reap_watched() noexcept;
   Outcome answer_watched(Fault& fault) noexcept;
+  static void note_stop(Fault& fault, Outcome outcome) noexcept;
   Outcome answer(Fault& fault) noexcept;
   Outcome fill(const Fault& fault, PageWord word) noexcept;
   bool could_be_huge(const GuestMemory& guest, std::uint64_t page) const noexcept;

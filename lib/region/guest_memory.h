@@ -100,7 +100,8 @@ struct GuestCounters {
   std::atomic<std::uint64_t> swapped_in{0};
   std::atomic<std::uint64_t> put_back{0};  // came to be in place again, or anew, without being read in: written or not
   std::atomic<std::uint64_t> faults{0};
-  std::atomic<std::uint64_t> fills{0};
+  std::atomic<std::uint64_t> fills{0};  // of pages that no balloon had
+  std::atomic<std::uint64_t> balloon_pops{0};  // faults
   std::atomic<std::uint64_t> pages_filled{0}, pages_rescued{0};  // where fills and rescues count faults
   std::atomic<std::uint64_t> zero_pages{0};  // ever filled with the kernel's zero page
   std::atomic<std::uint64_t> rescues{0};
@@ -134,6 +135,8 @@ struct Arbitration {
   std::atomic<std::uint64_t> target{0};    // overhead included
   std::atomic<std::uint64_t> overhead{0};  // what the guest costs beside the pages it holds
   std::atomic<PoolCharge*> pool{nullptr};  // null: the root, which has no limit but the budget
+  std::atomic<const std::string*> pool_name{nullptr};  // lives as long as the arbiter
+  std::atomic<std::uint64_t> shares{0};
   std::atomic<bool> stopped{false};        // its faults wait
   std::atomic<std::uint64_t> balloon_max{0};     // 0 = no balloon
   std::atomic<std::uint64_t> balloon_target{0};  // what its driver was last asked to bring it to
@@ -291,7 +294,8 @@ class GuestMemory {
   base::Mutex control{base::LockRank::guest_control};  // native/managed change, discard of a native guest
 
   // Written by the fault thread, read by any.
-  base::Histogram fill_latency, rescue_latency, swap_in_latency;
+  base::Histogram fill_latency, pop_latency, rescue_latency, swap_in_latency;
+  base::Histogram stop_latency;  // how long faults waited because the guest was stopped
 
   // The fault thread's own.
   policy::FillWindow fill_window;

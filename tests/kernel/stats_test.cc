@@ -1,6 +1,11 @@
 // Guest::stats and Host::stats agree with what the kernel counts.
+#include <sys/stat.h>
+
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <ostream>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -158,6 +163,101 @@ TEST_P(Stats, CountAttachedThreadsAsOverhead) {
   EXPECT_EQ(figures(), with(1));
   second = Seat();
   EXPECT_EQ(figures(), before);
+}
+
+// Bytes of disk or memory that this process's open files of such a name have.
+std::uint64_t bytes_of_files(const std::string& part_of_name) {
+  std::uint64_t bytes = 0;
+  std::set<ino_t> seen;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    const auto name = std::filesystem::read_symlink(entry.path(), gone).string();
+    struct stat file {};
+    if (name.find(part_of_name) != std::string::npos && ::stat(entry.path().c_str(), &file) == 0 &&
+        seen.insert(file.st_ino).second)
+      bytes += static_cast<std::uint64_t>(file.st_blocks) * 512;
+  }
+  return bytes;
+}
+
+// A field of /proc/self/smaps_rollup, in bytes.
+std::uint64_t rollup(const std::string& field) {
+  std::ifstream file("/proc/self/smaps_rollup");
+  std::string name;
+  for (std::uint64_t kib = 0; file >> name; file.ignore(1000, '\n'))
+    if (name == field + ":" && file >> kib) return kib * KiB;
+  return 0;
+}
+
+// What several guests hold, share and have swapped, together: mappings, memory files and swap files.
+TEST_P(Stats, SumsAgreeWithTheKernels) {
+  auto options = host_options(directory_.path(), 128 * MiB);
+  options.scheduler = Scheduler::manual;
+  options.management = Management::at_creation;
+  options.share_scan_ghz = 4;
+  options.share_scan_time = std::chrono::hours(24);
+  auto host = Host::create(options);
+  ASSERT_TRUE(host) << host.error().message();
+  std::vector<Guest> guests;
+  for (int i = 0; i < 4; ++i) {
+    auto go = guest_options("g" + std::to_string(i), 8 * MiB);
+    go.large_pages = false;
+    go.share_salt = "common";
+    go.node_affinity = {host->stats()->nodes.front()};
+    guests.push_back(std::move(*host->create_guest(go)));
+  }
+  // Half of each is alike, for all guests.
+  for (std::size_t i = 0; i < guests.size(); ++i) {
+    PageOracle alike(guests[i].memory(), 1), own(guests[i].memory(), 2 + i);
+    alike.write(0, alike.pages() / 2);
+    own.write(own.pages() / 2, own.pages());
+  }
+  std::uint64_t swapped = 0, swap_files = 0;
+  const auto compare = [&](const char* when) {
+    SCOPED_TRACE(when);
+    const auto h = *host->stats();
+    std::uint64_t in_memory = 0, resident = 0, shared = 0;
+    swapped = swap_files = 0;
+    for (const auto& g : h.guests) {
+      resident += g.resident;
+      shared += g.shared;
+      swapped += g.swapped;
+      swap_files += g.swap_file;
+      EXPECT_EQ(g.granted, g.resident + g.shared);
+      EXPECT_EQ(g.granted + g.swapped, g.memory) << "all of it was written";
+    }
+    for (const auto& guest : guests) {
+      const auto& m = stress::memory_of(guest);
+      in_memory += smaps_bytes(m.base(), guest.memory().size(), "Anonymous") +
+                   smaps_bytes(m.staged(0), guest.memory().size(), "Anonymous");
+    }
+    EXPECT_EQ(in_memory, resident) << "what shows copies is not the guest's own";
+    EXPECT_EQ(h.shared, shared);
+    EXPECT_EQ(h.swapped, swapped);
+    EXPECT_EQ(h.share_frames, bytes_of_files("vmm-frames"));
+    // The file system's tables of a file that has been written take some blocks, too.
+    EXPECT_GE(bytes_of_files(directory_.path()), swap_files);
+    EXPECT_LE(bytes_of_files(directory_.path()), swap_files + swap_files / 100);
+    EXPECT_GE(h.consumed, resident + h.share_frames + h.overhead);
+    return resident;
+  };
+  const auto before = compare("written");
+  auto anonymous = rollup("Anonymous");
+  ASSERT_GE(anonymous, before);
+  ASSERT_TRUE(host->share_now());
+  const auto with_frames = compare("shared");
+  EXPECT_LT(with_frames, before) << "nothing is shared";
+  // What the process has besides may grow by a little.
+  constexpr auto kOwn = static_cast<double>(2 * MiB);
+  const auto expect_fallen = [&](std::uint64_t from, std::uint64_t to) {
+    const auto now = rollup("Anonymous");
+    EXPECT_NEAR(static_cast<double>(anonymous) - static_cast<double>(now), static_cast<double>(from - to), kOwn);
+    anonymous = now;
+  };
+  expect_fallen(before, with_frames);
+  for (auto& guest : guests) ASSERT_TRUE(guest.reclaim(2 * MiB));
+  expect_fallen(with_frames, compare("reclaimed"));
+  EXPECT_GT(swapped, 0U);
 }
 
 VMM_EACH_WAY(Stats);

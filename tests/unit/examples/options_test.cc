@@ -31,6 +31,17 @@ TEST(DemoOptionsTest, DefaultsAreSixGuestsInSixtyPercent) {
   EXPECT_EQ(options->batch_shares, vmm::Shares::low());
 }
 
+// vmmctl finds sockets by the end of their names.
+TEST(DemoOptionsTest, TheSocketIsOnePerProcessUnlessSaidOtherwise) {
+  const auto options = parse({});
+  ASSERT_TRUE(options) << options.error();
+  EXPECT_TRUE(options->stats_socket.starts_with('/')) << options->stats_socket;
+  EXPECT_TRUE(options->stats_socket.ends_with(".vmm")) << options->stats_socket;
+  EXPECT_EQ(parse({"--stats-socket", "none"})->stats_socket, "");
+  EXPECT_TRUE(parse({"--stats-socket", "here.vmm"})->stats_socket.ends_with("/here.vmm"));
+  EXPECT_FALSE(parse({"--stats-socket", ""}));
+}
+
 TEST(DemoOptionsTest, EveryFlagArrives) {
   const auto options = parse({"--guests=8",
                               "--size",
@@ -56,8 +67,11 @@ TEST(DemoOptionsTest, EveryFlagArrives) {
                               "--production-shares",
                               "1000",
                               "--batch-shares",
-                              "normal"});
+                              "normal",
+                              "--stats-socket",
+                              "/somewhere/x.vmm"});
   ASSERT_TRUE(options) << options.error();
+  EXPECT_EQ(options->stats_socket, "/somewhere/x.vmm");
   EXPECT_EQ(options->guests, 8U);
   EXPECT_EQ(options->size, 10 * vmm::MiB);
   EXPECT_EQ(options->reference, 0U);
