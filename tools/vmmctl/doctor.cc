@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "text.h"
 
@@ -70,20 +69,6 @@ Severity severity_of(const vmm::Capabilities& capabilities) {
   Severity worst = capabilities.level == CapabilityLevel::none ? Severity::problem : Severity::ok;
   for (const Capability& item : capabilities.items) worst = std::max(worst, severity_of(item));
   return worst;
-}
-
-std::string wrapped(const std::string& text, const std::string& indent, std::size_t width) {
-  std::istringstream words(text);
-  std::string result;
-  std::string line;
-  for (std::string word; words >> word;) {
-    if (!line.empty() && indent.size() + width_of(line) + 1 + width_of(word) > width) {
-      result += indent + line + "\n";
-      line.clear();
-    }
-    line += (line.empty() ? "" : " ") + word;
-  }
-  return line.empty() ? result : result + indent + line + "\n";
 }
 
 std::string doctor_text(const vmm::Capabilities& capabilities, const std::string& kernel, const DoctorStyle& style) {

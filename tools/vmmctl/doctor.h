@@ -29,7 +29,4 @@ struct DoctorStyle {
 std::string doctor_text(const vmm::Capabilities& capabilities, const std::string& kernel, const DoctorStyle& style);
 nlohmann::json doctor_json(const vmm::Capabilities& capabilities, const std::string& kernel);
 
-// Lines of at most `width` columns, each with `indent` before it; words are kept whole.
-std::string wrapped(const std::string& text, const std::string& indent, std::size_t width);
-
 }  // namespace vmmctl

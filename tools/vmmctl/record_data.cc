@@ -69,7 +69,7 @@ Result<void> RecordData::add_line(const std::string& line) {
   const auto restarted = document->find("restarted");
   const bool anew = restarted != document->end() && *restarted == true;
   if (anew) add_note(clock_text(wall_time_ms) + " another host has taken the first one's place");
-  add_snapshot(*snapshot, wall_time_ms > 0 ? wall_time_ms : snapshot->wall_time_ms, anew);
+  add_snapshot(*snapshot, snapshot->wall_time_ms > 0 ? snapshot->wall_time_ms : wall_time_ms, anew);
 
   const std::int64_t lost = integer_in(*document, "lost");
   if (lost > 0)

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 #include <ctime>
+#include <sstream>
 #include <vector>
 
 namespace vmmctl {
@@ -150,6 +151,20 @@ std::string fitted(std::string_view text, std::size_t width, Align align, Charse
   }
   cut += charset == Charset::utf8 ? "…" : "~";
   return cut + std::string(width - 1 - used, ' ');
+}
+
+std::string wrapped(const std::string& text, const std::string& indent, std::size_t width) {
+  std::istringstream words(text);
+  std::string result;
+  std::string line;
+  for (std::string word; words >> word;) {
+    if (!line.empty() && indent.size() + width_of(line) + 1 + width_of(word) > width) {
+      result += indent + line + "\n";
+      line.clear();
+    }
+    line += (line.empty() ? "" : " ") + word;
+  }
+  return line.empty() ? result : result + indent + line + "\n";
 }
 
 std::string bytes_text(std::uint64_t bytes) {

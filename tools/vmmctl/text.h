@@ -29,6 +29,9 @@ enum class Align { left, right };
 // Exactly `width` columns: cut, with a mark, or filled with spaces.
 std::string fitted(std::string_view text, std::size_t width, Align align, Charset charset);
 
+// Lines of at most `width` columns, each with `indent` before it; words are kept whole.
+std::string wrapped(const std::string& text, const std::string& indent, std::size_t width);
+
 // Bytes in at most five characters: "0", "640K", "1.25G". K is 1024.
 std::string bytes_text(std::uint64_t bytes);
 // The same for a rate: bytes a second.

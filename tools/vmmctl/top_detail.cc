@@ -19,7 +19,7 @@ std::string latency_text(const Latency& latency) {
 
 // Figures beside each other, as many as fit.
 void add_figures(Lines& lines, const std::vector<Figure>& figures, std::size_t width, Charset charset) {
-  constexpr std::size_t kName = 11, kCell = 20;
+  constexpr std::size_t kName = 12, kCell = 20;
   const std::size_t per_line = std::max<std::size_t>(1, width / kCell);
   for (std::size_t i = 0; i < figures.size(); i += per_line) {
     Line line;
@@ -31,6 +31,14 @@ void add_figures(Lines& lines, const std::vector<Figure>& figures, std::size_t w
   }
 }
 
+double highest_of(const History& history) {
+  double highest = 0;
+  for (const auto* values : {&history.resident, &history.target, &history.active, &history.swapped})
+    for (const double value : *values) highest = std::max(highest, value);
+  return highest;
+}
+
+// One scale for all, so that they can be compared.
 void add_graphs(Lines& lines, const History& history, std::size_t width, std::size_t height, Charset charset) {
   struct Curve {
     const char* name;
@@ -41,10 +49,7 @@ void add_graphs(Lines& lines, const History& history, std::size_t width, std::si
                           {"target", history.target, Style::notice},
                           {"active", history.active, Style::good},
                           {"swapped", history.swapped, Style::warning}};
-  // One scale for all, so that they can be compared.
-  double highest = 0;
-  for (const Curve& curve : curves)
-    for (const double value : curve.values) highest = std::max(highest, value);
+  const double highest = highest_of(history);
   constexpr std::size_t kLabel = 16;
   const std::size_t room = width > kLabel + 1 ? width - kLabel - 1 : 0;
   for (const Curve& curve : curves) {
@@ -72,10 +77,14 @@ Lines detail_lines(const TopState& state, Area area) {
   const Guest& guest = *row.guest;
   const Charset charset = state.charset;
 
+  const auto history = state.history.find(guest.name);
   Line heading("GUEST " + printable(guest.name, charset) + "  pool " + printable(guest.pool, charset) + "  " +
                    (guest.managed ? "managed" : "native") + (guest.stopped ? "  STOPPED" : "") +
                    (guest.swap_failed ? "  SWAP FILE FAILS" : "") +
-                   (guest.lost > 0 ? "  " + bytes_text(guest.lost) + " LOST" : ""),
+                   (guest.lost > 0 ? "  " + bytes_text(guest.lost) + " LOST" : "") +
+                   (history != state.history.end()
+                        ? "  graphs: 0 to " + bytes_text(static_cast<std::uint64_t>(highest_of(history->second)))
+                        : ""),
                Style::heading);
   lines.push_back(filled(heading, area.width, Style::heading, charset));
 
@@ -89,7 +98,7 @@ Lines detail_lines(const TopState& state, Area area) {
       {"shared", bytes_text(guest.shared)},
       {"saved", bytes_text(guest.shared_saved)},
       {"ballooned", bytes_text(guest.ballooned)},
-      {"bal. target", bytes_text(guest.balloon_target)},
+      {"to balloon", bytes_text(guest.balloon_target)},
       {"pinned", bytes_text(guest.pinned)},
       {"home node", guest.home_node < 0 ? "-" : std::to_string(guest.home_node)},
       {"local", percent_text(guest.local, guest.local + guest.remote)},
@@ -111,9 +120,8 @@ Lines detail_lines(const TopState& state, Area area) {
     lines.push_back(Line().add("swap-ins   ", Style::dim).add(latency_text(guest.swap_in_latency)));
 
   const std::size_t left = area.height > lines.size() ? area.height - lines.size() : 0;
-  // Two thirds for the graphs, the rest for events; a heading line before those.
+  // Two thirds are for the graphs, the rest for events; a heading line before those.
   const std::size_t graph_height = std::clamp<std::size_t>(left * 2 / 3 / 4, 1, 5);
-  const auto history = state.history.find(guest.name);
   if (history != state.history.end() && left >= 4)
     add_graphs(lines, history->second, area.width, graph_height, charset);
 
@@ -123,8 +131,8 @@ Lines detail_lines(const TopState& state, Area area) {
   if (lines.size() + 2 > area.height) return lines;
   lines.push_back(filled(Line("EVENTS of it: " + std::to_string(events.size()), Style::heading), area.width,
                          Style::heading, charset));
-  const std::size_t room = std::min(area.height - lines.size(), events.size());
-  for (std::size_t i = events.size() - room; i < events.size(); ++i) lines.push_back(event_line(*events[i], state));
+  const Lines shown = last_events(events, state, {area.width, area.height - lines.size()}, false);
+  lines.insert(lines.end(), shown.begin(), shown.end());
   return lines;
 }
 

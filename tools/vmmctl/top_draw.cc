@@ -6,6 +6,11 @@
 namespace vmmctl {
 namespace {
 
+std::string columns_text(const TopState& state, std::size_t width) {
+  return " columns " + std::to_string(state.first_column + 1) + "-" + std::to_string(columns_end(state, width)) +
+         " of " + std::to_string(columns().size());
+}
+
 Line last_line(const TopState& state, std::size_t width) {
   if (state.prompt != TopState::Prompt::none) {
     const bool filter = state.prompt == TopState::Prompt::filter;
@@ -18,9 +23,9 @@ Line last_line(const TopState& state, std::size_t width) {
   if (!state.message.empty()) return Line(state.message, Style::warning);
   Line line;
   const auto key = [&](const char* keys, const char* what) {
-    const std::size_t takes = width_of(keys) + width_of(what) + 1;
+    const std::size_t takes = width_of(keys) + width_of(what) + 2;
     if (line.width() + takes + 1 > width) return;
-    line.add(line.spans.empty() ? "" : " ").add(keys, Style::bold).add(what, Style::dim);
+    line.add(line.spans.empty() ? "" : "  ").add(keys, Style::bold).add(what, Style::dim);
   };
   switch (state.view) {
     case View::hosts:
@@ -35,8 +40,9 @@ Line last_line(const TopState& state, std::size_t width) {
       key("e", " events");
       key("<>", " sort");
       key("/", " filter");
+      if (state.first_column > 0 || columns_end(state, width) < columns().size())
+        key(state.charset == Charset::utf8 ? "← →" : "left right", columns_text(state, width).c_str());
       key("s", " interval");
-      key(state.charset == Charset::utf8 ? "← →" : "left right", " columns");
       break;
     case View::detail:
       key("Esc", " all guests");
@@ -75,7 +81,9 @@ Lines draw(const TopState& state, std::size_t width, std::size_t height) {
     lines = choice_lines(state, {width, above_last});
   } else {
     lines = host_lines(state, {width, height});
-    if (state.view == View::help) lines.resize(1);  // help is long
+    // What is long gets the room.
+    if (state.view == View::help) lines.resize(1);
+    if (state.view == View::detail && height < 36 && lines.size() > 2) lines.resize(2);
     if (lines.size() > above_last) lines.resize(above_last);
     const Area rest{width, above_last - lines.size()};
     Lines more;

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <sstream>
 
 namespace vmmctl {
 namespace {
@@ -47,8 +48,8 @@ Line budget_line(const Snapshot& now, const TopState& state) {
   line.add("MEM   ", Style::bold);
   line.add("state ").add(" " + printable(now.state, state.charset) + " ", state_style(now.state));
   line.add("  budget " + bytes_text(now.memory) + "  consumed " + bytes_text(now.consumed) + "  free " +
-           bytes_text(now.free) + " (" + percent_text(now.free, now.memory) + ", high above " +
-           bytes_text(now.min_free) + ")");
+           bytes_text(now.free) + " (" + percent_text(now.free, now.memory) + ", min " + bytes_text(now.min_free) +
+           ")");
   return line;
 }
 
@@ -77,16 +78,18 @@ Line bar_line(const Snapshot& now, std::size_t width, Charset charset) {
   return line;
 }
 
-Line guests_line(const Snapshot& now) {
+Line guests_line(const Snapshot& now, std::size_t width) {
   const std::uint64_t size = now.sum(&Guest::memory);
   Line line;
   line.add("GUESTS ", Style::bold);
   line.add(std::to_string(now.guests.size()) + " of " + bytes_text(size) + "  overcommit " +
            (now.memory > 0 ? two_places(static_cast<double>(size) / static_cast<double>(now.memory)) : "-") +
            "  saved " + bytes_text(now.shared_saved) + "  ballooned " + bytes_text(now.ballooned) + "  swapped " +
-           bytes_text(now.swapped) + "  reserved " + bytes_text(now.reserved));
+           bytes_text(now.swapped));
   const auto stopped = std::count_if(now.guests.begin(), now.guests.end(), [](const Guest& g) { return g.stopped; });
   if (stopped > 0) line.add("  ").add(std::to_string(stopped) + " stopped", Style::alarm);
+  const std::string reserved = "  reserved " + bytes_text(now.reserved);
+  if (line.width() + reserved.size() <= width) line.add(reserved);
   return line;
 }
 
@@ -125,7 +128,7 @@ Lines host_lines(const TopState& state, Area area) {
   const Snapshot& now = *state.now;
   lines.push_back(budget_line(now, state));
   lines.push_back(bar_line(now, area.width, state.charset));
-  lines.push_back(guests_line(now));
+  lines.push_back(guests_line(now, area.width));
   // Many nodes leave half of the screen to guests.
   const std::size_t room = area.height / 2 > lines.size() + 1 ? area.height / 2 - lines.size() : 1;
   const std::size_t shown = now.homes.size() <= room ? now.homes.size() : room - 1;
@@ -135,15 +138,20 @@ Lines host_lines(const TopState& state, Area area) {
   return lines;
 }
 
+std::size_t columns_end(const TopState& state, std::size_t width) {
+  const auto all = columns();
+  std::size_t end = state.first_column;
+  std::size_t used = name_width(width);
+  while (end < all.size() && used + 1 + all[end].width <= width) used += 1 + all[end++].width;
+  return end;
+}
+
 Lines guest_lines(const TopState& state, Area area) {
   Lines lines;
   if (area.height == 0) return lines;
   const auto all = columns();
   const std::size_t name = name_width(area.width);
-  // As many whole columns as there is room for.
-  std::size_t end = state.first_column;
-  std::size_t used = name;
-  while (end < all.size() && used + 1 + all[end].width <= area.width) used += 1 + all[end++].width;
+  const std::size_t end = columns_end(state, area.width);
   Line heading;
   heading.add(fitted("NAME", name, Align::left, state.charset),
               state.sort_column == 0 ? Style::sorted : Style::heading);
@@ -177,7 +185,7 @@ Lines guest_lines(const TopState& state, Area area) {
   return lines;
 }
 
-Line event_line(const TimedEvent& event, const TopState& state) {
+Lines event_text(const TimedEvent& event, const TopState& state, std::size_t width, bool with_guest) {
   const Event& what = event.event;
   const bool bad = what.kind.ends_with("_failed") || what.kind == "memory_exhausted" || what.kind == "guest_stopped" ||
                    what.kind == "fault_stalled" || what.kind == "not_reclaimable";
@@ -188,18 +196,39 @@ Line event_line(const TimedEvent& event, const TopState& state) {
   line.add(fitted(printable(what.kind, state.charset), 18, Align::left, state.charset) + " ", bad   ? Style::bad
                                                                                               : odd ? Style::warning
                                                                                                     : Style::bold);
-  line.add(
-      fitted(what.guest.empty() ? "(host)" : printable(what.guest, state.charset), 12, Align::left, state.charset) +
-      " ");
+  if (with_guest)
+    line.add(
+        fitted(what.guest.empty() ? "(host)" : printable(what.guest, state.charset), 12, Align::left, state.charset) +
+        " ");
   line.add(fitted(what.bytes > 0 ? bytes_text(what.bytes) : "", 5, Align::right, state.charset) + " ");
-  if (!what.mechanism.empty()) line.add(printable(what.mechanism, state.charset) + ": ");
-  line.add(printable(what.reason, state.charset));
-  return line;
+  // The reason stands in a column of its own, in as many lines as it takes.
+  const std::size_t left = line.width();
+  std::string why = printable(what.mechanism, state.charset);
+  if (!why.empty() && !what.reason.empty()) why += ": ";
+  why += printable(what.reason, state.charset);
+  std::istringstream pieces(wrapped(why, "", width > left + 20 ? width - left : 20));
+  Lines lines;
+  for (std::string piece; std::getline(pieces, piece);) {
+    if (!lines.empty()) line = Line(std::string(left, ' '));
+    lines.push_back(line.add(piece));
+  }
+  if (lines.empty()) lines.push_back(line);
+  return lines;
+}
+
+Lines last_events(const std::vector<const TimedEvent*>& events, const TopState& state, Area area, bool with_guest) {
+  Lines lines;
+  for (std::size_t i = events.size(); i > 0 && lines.size() < area.height; --i) {
+    const Lines more = event_text(*events[i - 1], state, area.width, with_guest);
+    lines.insert(lines.begin(), more.begin(), more.end());
+  }
+  if (lines.size() > area.height) lines.erase(lines.begin(), lines.end() - static_cast<std::ptrdiff_t>(area.height));
+  return lines;
 }
 
 Lines event_lines(const TopState& state, Area area) {
   Lines lines;
-  const auto events = state.matching_events();
+  auto events = state.matching_events();
   Line heading(
       "EVENTS  " + std::to_string(events.size()) +
           (state.filter.empty() ? "" : " that match '" + printable(state.filter, state.charset) + "'") +
@@ -207,9 +236,9 @@ Lines event_lines(const TopState& state, Area area) {
                                  : ""),
       Style::heading);
   lines.push_back(filled(heading, area.width, Style::heading, state.charset));
-  const std::size_t room = area.height > 1 ? area.height - 1 : 0;
-  const std::size_t end = events.size() - std::min(state.back_lines, events.size() - std::min(room, events.size()));
-  for (std::size_t i = end - std::min(room, end); i < end; ++i) lines.push_back(event_line(*events[i], state));
+  events.resize(events.size() - std::min(state.back_lines, events.empty() ? 0 : events.size() - 1));
+  const Lines shown = last_events(events, state, {area.width, area.height > 1 ? area.height - 1 : 0}, true);
+  lines.insert(lines.end(), shown.begin(), shown.end());
   return lines;
 }
 

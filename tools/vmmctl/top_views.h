@@ -14,13 +14,15 @@ struct Area {
 
 // The top of the screen: connection, budget, bar, nodes.
 Lines host_lines(const TopState& state, Area area);
+// One past the last of columns() that is shown: as many whole ones as there is room for.
+std::size_t columns_end(const TopState& state, std::size_t width);
 // Heading and rows.
 Lines guest_lines(const TopState& state, Area area);
 Lines detail_lines(const TopState& state, Area area);
 Lines event_lines(const TopState& state, Area area);
 Lines help_lines(const TopState& state, Area area);
 Lines choice_lines(const TopState& state, Area area);
-// One event: when, what, to whom, why.
-Line event_line(const TimedEvent& event, const TopState& state);
+// The newest that fit: when, what, to whom, how much, why.
+Lines last_events(const std::vector<const TimedEvent*>& events, const TopState& state, Area area, bool with_guest);
 
 }  // namespace vmmctl

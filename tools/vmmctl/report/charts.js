@@ -18,6 +18,7 @@ function shape(name, attributes = {}, text = null) {
 
 function bytesText(bytes) {
   if (bytes === null) return "-";
+  if (bytes === 0) return "0";
   const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
   let unit = 0;
   while (bytes >= 1023.5 && unit + 1 < units.length) { bytes /= 1024; ++unit; }
@@ -53,14 +54,16 @@ function durationText(ms) {
   return (seconds / 86400).toFixed(1) + " days";
 }
 
-// Round numbers from 0 to beyond `highest`: of powers of two for bytes.
+// Round numbers from 0 to beyond `highest`, at most `most` steps: powers of two for bytes.
 function scale(highest, binary, most) {
   if (!(highest > 0)) return { top: 1, ticks: [0] };
-  const base = binary ? 1024 : 1000;
-  const unit = Math.pow(base, Math.max(0, Math.floor(Math.log(highest) / Math.log(base))));
-  const steps = [1, 2, 5, 10, 20, 50, 100, 200, 250, 500, 1000].concat(binary ? [] : []);
-  const small = [0.05, 0.1, 0.2, 0.25, 0.5];
-  const step = small.concat(steps).map((x) => x * unit).find((x) => highest / x <= most) || highest;
+  let step;
+  if (binary) {
+    step = Math.pow(2, Math.ceil(Math.log2(highest / most)));
+  } else {
+    const power = Math.pow(10, Math.floor(Math.log10(highest / most)));
+    step = [1, 2, 2.5, 5, 10].map((x) => x * power).find((x) => highest / x <= most) || 10 * power;
+  }
   const ticks = [];
   for (let tick = 0; tick < highest + step * 0.999; tick += step) ticks.push(tick);
   return { top: ticks[ticks.length - 1], ticks };
@@ -98,13 +101,13 @@ function legend(options, all) {
   for (const one of all) {
     const filled = options.stacked && options.series.includes(one);
     const swatch = node("i", filled ? { style: "background:" + one.colour } :
-      { class: one.dash ? "stroke dashed" : "stroke", style: "border-color:" + one.colour });
+      { class: !one.dash ? "stroke" : one.dash.startsWith("2") ? "stroke dotted" : "stroke dashed", style: "border-color:" + one.colour });
     list.append(node("li", {}, swatch, one.name));
   }
   if (options.states) {
-    for (const state of ["clear", "soft", "hard", "low"])
+    for (const state of ["high", "clear", "soft", "hard", "low", "unknown"])
       if (options.states.includes(state))
-        list.append(node("li", {}, node("i", { style: "background:var(--band-" + state + ")" }), "state " + state));
+        list.append(node("li", {}, node("i", { style: "background:var(--state-" + state + ")" }), "state " + state));
   }
   return list;
 }
@@ -112,7 +115,7 @@ function legend(options, all) {
 function drawChart(options, all, width) {
   const time = options.time, last = time.length - 1;
   const height = options.height || 240;
-  const left = options.small ? 56 : 72, right = 12, above = 8, below = 22;
+  const left = options.small ? 62 : 76, right = 12, above = options.states ? 24 : 8, below = 22;
   const inner = { width: width - left - right, height: height - above - below };
   const svg = shape("svg", { width, height, viewBox: "0 0 " + width + " " + height, role: "img", tabindex: 0,
     "aria-label": options.label, "data-points": time.length });
@@ -190,13 +193,16 @@ function drawStates(svg, options, x, from, to, above, height) {
     if (i < states.length && states[i] === states[begin]) continue;
     const start = begin === 0 ? from : time[begin];
     const end = i === states.length ? to : time[i];
-    if (states[begin] !== "high" && states[begin] !== "unknown") {
-      const band = shape("rect", { x: x(start), y: above, width: Math.max(1.5, x(end) - x(start)), height,
-        fill: "var(--band-" + states[begin] + ")", "data-state": states[begin] });
-      svg.append(band);
-    }
+    const place = { x: x(start), width: Math.max(1.5, x(end) - x(start)) };
+    // A strip that nothing covers, and a shade behind the whole.
+    svg.append(shape("rect", { ...place, y: 4, height: 10, fill: "var(--state-" + states[begin] + ")",
+      "data-state": states[begin] }));
+    if (states[begin] !== "high" && states[begin] !== "unknown")
+      svg.append(shape("rect", { ...place, y: above, height, fill: "var(--state-" + states[begin] + ")",
+        "fill-opacity": .28 }));
     begin = i;
   }
+  svg.append(shape("text", { x: x(from) - 6, y: 13, "text-anchor": "end" }, "state"));
 }
 
 // Values under the pointer, or at the place that the arrow keys choose.

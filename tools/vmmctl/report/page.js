@@ -49,7 +49,7 @@ function header() {
       " samples, and the shortest of memory among their states; the figures in tables are exact." : "")));
   const tiles = node("div", { class: "tiles" },
     tile("budget", bytesText(host.memory), host.memory, "memory"),
-    tile("size of all guests over the budget, at most", host.overcommit_max.toFixed(2) + " x", host.overcommit_max, "overcommit_max"),
+    tile("overcommit, at most", host.overcommit_max.toFixed(2) + " x", host.overcommit_max, "overcommit_max"),
     tile("consumed, at most", bytesText(host.consumed_max), host.consumed_max, "consumed_max"),
     tile("free, at least", bytesText(host.free_min), host.free_min, "free_min"),
     tile("swapped, at most", bytesText(host.swapped_max), host.swapped_max, "swapped_max"),
@@ -111,7 +111,7 @@ function guestCharts() {
     "The line is what a guest has in memory, the dashes what it is to have; dots are what it uses, by estimate.",
     node("div", { class: "filters" }, filter,
       legend({ series: [] }, [{ name: "in memory", colour: "var(--blue)" },
-        { name: "target", colour: "var(--orange)", dash: "1" }, { name: "active", colour: "var(--green)", dash: "1" },
+        { name: "target", colour: "var(--orange)", dash: "6 3" }, { name: "active", colour: "var(--green)", dash: "2 3" },
         { name: "swapped", colour: "var(--grey)" }])), grid));
   for (const guest of guests) {
     const card = node("div", { class: "card", "data-guest-chart": guest.name },
