@@ -20,8 +20,9 @@ const json* member(const json& object, const char* name) {
 std::uint64_t unsigned_of(const json& object, const char* name) {
   const json* value = member(object, name);
   if (value == nullptr || !value->is_number_integer()) return 0;
-  if (value->is_number_unsigned()) return value->get<std::uint64_t>();
-  return 0;  // negative: not a figure of this kind
+  // A negative number is no figure of this kind.
+  if (!value->is_number_unsigned() && value->get<std::int64_t>() < 0) return 0;
+  return value->get<std::uint64_t>();
 }
 
 std::int64_t signed_of(const json& object, const char* name, std::int64_t otherwise) {
@@ -160,7 +161,7 @@ Result<json> parse_json(const std::string& text) {
 Result<Snapshot> parse_snapshot(const json& document) {
   const json* guests = member(document, "guests");
   const json* memory = member(document, "memory");
-  if (guests == nullptr || !guests->is_array() || memory == nullptr || !memory->is_number_unsigned())
+  if (guests == nullptr || !guests->is_array() || memory == nullptr || !memory->is_number_integer())
     return fail(FailureKind::garbage, "not the statistics of a host: 'memory' or 'guests' is missing");
   Snapshot snapshot;
   read_fields(document, kHostFields, snapshot);

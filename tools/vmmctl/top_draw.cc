@@ -22,6 +22,7 @@ Line last_line(const TopState& state, std::size_t width) {
   }
   if (!state.message.empty()) return Line(state.message, Style::warning);
   Line line;
+  if (!state.filter.empty()) line.add("filter: " + printable(state.filter, state.charset), Style::warning);
   const auto key = [&](const char* keys, const char* what) {
     const std::size_t takes = width_of(keys) + width_of(what) + 2;
     if (line.width() + takes + 1 > width) return;
@@ -63,10 +64,6 @@ Line last_line(const TopState& state, std::size_t width) {
       key("up down", " scroll");
       key("q", " quit");
       break;
-  }
-  if (!state.filter.empty()) {
-    const Line filter = Line("  filter: " + printable(state.filter, state.charset), Style::warning);
-    if (line.width() + filter.width() <= width) line.spans.push_back(filter.spans.front());
   }
   return line;
 }

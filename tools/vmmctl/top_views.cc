@@ -286,7 +286,7 @@ Lines help_lines(const TopState& state, Area area) {
   Lines lines(all.begin() + static_cast<std::ptrdiff_t>(first), all.end());
   if (lines.size() > area.height) {
     lines.resize(area.height);
-    lines.back() = Line("  more below: down, PgDn", Style::dim);
+    if (!lines.empty()) lines.back() = Line("  more below: down, PgDn", Style::dim);
   }
   return lines;
 }
