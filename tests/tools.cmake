@@ -19,6 +19,11 @@ if(sources)
   vmm_discover(vmmctl_tests unit.tools. "*" LABELS unit TIMEOUT 120)
 endif()
 
+add_test(NAME tools.man_page
+  COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/tools/check_man_page.sh" "${PROJECT_SOURCE_DIR}/tools/vmmctl/vmmctl.1"
+          $<TARGET_FILE:vmmctl>)
+set_tests_properties(tools.man_page PROPERTIES LABELS tools SKIP_RETURN_CODE 77)
+
 file(GLOB sources CONFIGURE_DEPENDS tools/*_test.cc)
 if(sources)
   add_executable(tools_tests ${sources} tools/program.cc tools/terminal.cc)
