@@ -201,18 +201,18 @@ Lines event_text(const TimedEvent& event, const TopState& state, std::size_t wid
         fitted(what.guest.empty() ? "(host)" : printable(what.guest, state.charset), 12, Align::left, state.charset) +
         " ");
   line.add(fitted(what.bytes > 0 ? bytes_text(what.bytes) : "", 5, Align::right, state.charset) + " ");
-  // The reason stands in a column of its own, in as many lines as it takes.
+  // The reason begins beside that, and goes on below it.
+  constexpr std::size_t kIndent = 11;
   const std::size_t left = line.width();
   std::string why = printable(what.mechanism, state.charset);
   if (!why.empty() && !what.reason.empty()) why += ": ";
   why += printable(what.reason, state.charset);
-  std::istringstream pieces(wrapped(why, "", width > left + 20 ? width - left : 20));
-  Lines lines;
-  for (std::string piece; std::getline(pieces, piece);) {
-    if (!lines.empty()) line = Line(std::string(left, ' '));
-    lines.push_back(line.add(piece));
-  }
-  if (lines.empty()) lines.push_back(line);
+  std::string first = wrapped(why, "", width > left + 12 ? width - left : 12);
+  first.resize(std::min(first.find('\n'), first.size()));
+  Lines lines{line.add(first)};
+  std::istringstream rest(wrapped(why.substr(std::min(first.size(), why.size())), std::string(kIndent, ' '),
+                                  std::max<std::size_t>(width, kIndent + 12)));
+  for (std::string piece; std::getline(rest, piece);) lines.emplace_back(piece);
   return lines;
 }
 
