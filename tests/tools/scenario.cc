@@ -189,6 +189,8 @@ json Scenario::stats() const {
                       {"swapped_in", guest.swapped_in},
                       {"swapped_out", guest.swapped_out},
                       {"balloon_popped", guest.popped},
+                      {"balloon_pops", guest.popped / kPage / 4},
+                      {"granted", guest.resident + guest.shared},
                       {"faults", faults},
                       {"fills", guest.fills},
                       {"rescues", guest.rescues},

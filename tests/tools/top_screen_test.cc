@@ -96,7 +96,7 @@ TEST_F(TopScreenTest, TheScreenShowsWhatTheHostTells) {
     guest["memory"] = 3 * 1024 * kMiB;
     guest["resident"] = 700 * kMiB;
     guest["shared"] = 40 * kMiB;
-    guest["shared_zero"] = 30 * kMiB;
+    guest["granted"] = 740 * kMiB;
     guest["target"] = 650 * kMiB;
     guest["active"] = 222 * kMiB;
     guest["balloon_max"] = 100 * kMiB;
@@ -115,7 +115,7 @@ TEST_F(TopScreenTest, TheScreenShowsWhatTheHostTells) {
   EXPECT_THAT(row(screen, "NAME"), testing::ElementsAre("NAME", "MEMSZ", "GRANT", "TGT", "TCHD", "MCTL?", "MCTLSZ",
                                                         "MCTLTGT", "MCTLMAX", "SHRD"));
   EXPECT_THAT(row(screen, "zebra"),
-              testing::ElementsAre("zebra", "3.00G", "710M", "650M", "222M", "Y", "55.0M", "66.0M", "100M", "40.0M"));
+              testing::ElementsAre("zebra", "3.00G", "740M", "650M", "222M", "Y", "55.0M", "66.0M", "100M", "40.0M"));
   terminal.press({"q"});
   EXPECT_TRUE(terminal.shows("status 0"));
 }
@@ -144,9 +144,9 @@ TEST_F(TopScreenTest, KeysSortScrollFilterAndExplain) {
   EXPECT_TRUE(terminal.hides("orders-db"));
   terminal.press({"h"});
   ASSERT_TRUE(terminal.shows("quit"));
-  EXPECT_TRUE(terminal.shows("memory behind its pages"));
+  EXPECT_TRUE(terminal.shows("its pages that hold something"));
   terminal.press({"Escape"});
-  EXPECT_TRUE(terminal.hides("memory behind its pages"));
+  EXPECT_TRUE(terminal.hides("its pages that hold something"));
   terminal.press({"Escape"});
   EXPECT_TRUE(terminal.shows("orders-db"));
 }
@@ -219,7 +219,7 @@ TEST_F(TopScreenTest, AHostThatHangsHoldsNothingUp) {
   hang = true;
   ASSERT_TRUE(terminal.shows("NOT CONNECTED"));
   terminal.press({"h"});
-  EXPECT_TRUE(terminal.shows("memory behind its pages"));
+  EXPECT_TRUE(terminal.shows("its pages that hold something"));
   terminal.press({"q"});  // a request is under way
   EXPECT_TRUE(terminal.shows("status 0"));
 }

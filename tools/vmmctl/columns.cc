@@ -17,8 +17,6 @@ Value rate(const Row& row) {
   return row.rates ? Value((*row.rates).*member) : std::nullopt;
 }
 
-Value granted(const Row& row) { return static_cast<double>(row.guest->granted()); }
-
 Value home_node(const Row& row) { return static_cast<double>(row.guest->home_node); }
 
 Value local_percent(const Row& row) {
@@ -35,7 +33,7 @@ Value balloon(const Row& row) {
 constexpr Column kColumns[] = {
     {"MEMSZ", 'M', 6, Unit::bytes, "Memory Size MBytes", "size of the guest", of<&Guest::memory>},
     {"GRANT", 'G', 6, Unit::bytes, "Memory Granted Size MBytes",
-     "memory behind its pages: resident, and shown copies; zeros that are shared need none", granted},
+     "its pages that hold something and are not in the swap file: resident and shared", of<&Guest::granted>},
     {"TGT", 'T', 6, Unit::bytes, "Target Size MBytes", "memory the host would have it hold", of<&Guest::target>},
     {"TCHD", 'A', 6, Unit::bytes, "Touched MBytes", "active memory, estimated from samples", of<&Guest::active>},
     {"MCTL?", ' ', 5, Unit::balloon, "Memctl?", "Y: it has a balloon; N: none; !: its driver is distrusted for a while",

@@ -116,11 +116,10 @@ void RecordData::add_guest(const Guest& guest, const Guest* before, Point& point
   point.gauges[Gauge::balloon_max] += number(guest.balloon_max);
   point.gauges[Gauge::local] += number(guest.local);
   point.gauges[Gauge::remote] += number(guest.remote);
-  constexpr std::uint64_t kPage = 4096;
   point.flows[Flow::fills] += number(grown(guest, before, &Guest::fills));
   point.flows[Flow::rescues] += number(grown(guest, before, &Guest::rescues));
   point.flows[Flow::swap_ins] += number(grown(guest, before, &Guest::swap_ins));
-  point.flows[Flow::pops] += number(grown(guest, before, &Guest::balloon_popped) / kPage);
+  point.flows[Flow::pops] += number(grown(guest, before, &Guest::balloon_pops));
   point.flows[Flow::stalls] += number(grown(guest, before, &Guest::stalls));
   point.flows[Flow::read] += number(grown(guest, before, &Guest::swapped_in));
   point.flows[Flow::written] += number(grown(guest, before, &Guest::swapped_out));

@@ -50,19 +50,19 @@ struct Field {
   Field<type> { #name, &type::name }
 
 constexpr std::array kGuestFields{
-    VMMCTL_FIELD(Guest, memory),       VMMCTL_FIELD(Guest, reservation),   VMMCTL_FIELD(Guest, limit),
-    VMMCTL_FIELD(Guest, resident),     VMMCTL_FIELD(Guest, swapped),       VMMCTL_FIELD(Guest, swap_target),
-    VMMCTL_FIELD(Guest, lost),         VMMCTL_FIELD(Guest, ballooned),     VMMCTL_FIELD(Guest, balloon_target),
-    VMMCTL_FIELD(Guest, balloon_max),  VMMCTL_FIELD(Guest, target),        VMMCTL_FIELD(Guest, overhead),
-    VMMCTL_FIELD(Guest, active),       VMMCTL_FIELD(Guest, active_error),  VMMCTL_FIELD(Guest, pinned),
-    VMMCTL_FIELD(Guest, shared),       VMMCTL_FIELD(Guest, shared_zero),   VMMCTL_FIELD(Guest, shared_common),
-    VMMCTL_FIELD(Guest, shared_saved), VMMCTL_FIELD(Guest, swapped_in),    VMMCTL_FIELD(Guest, swapped_out),
-    VMMCTL_FIELD(Guest, swap_written), VMMCTL_FIELD(Guest, ballooned_out), VMMCTL_FIELD(Guest, balloon_popped),
-    VMMCTL_FIELD(Guest, migrated),     VMMCTL_FIELD(Guest, faults),        VMMCTL_FIELD(Guest, fills),
-    VMMCTL_FIELD(Guest, rescues),      VMMCTL_FIELD(Guest, swap_ins),      VMMCTL_FIELD(Guest, swap_errors),
-    VMMCTL_FIELD(Guest, stalls),       VMMCTL_FIELD(Guest, stops),         VMMCTL_FIELD(Guest, stopped_ns),
-    VMMCTL_FIELD(Guest, migrations),   VMMCTL_FIELD(Guest, shares),        VMMCTL_FIELD(Guest, local),
-    VMMCTL_FIELD(Guest, remote)};
+    VMMCTL_FIELD(Guest, memory),        VMMCTL_FIELD(Guest, reservation),    VMMCTL_FIELD(Guest, limit),
+    VMMCTL_FIELD(Guest, resident),      VMMCTL_FIELD(Guest, swapped),        VMMCTL_FIELD(Guest, swap_target),
+    VMMCTL_FIELD(Guest, lost),          VMMCTL_FIELD(Guest, granted),        VMMCTL_FIELD(Guest, balloon_pops),
+    VMMCTL_FIELD(Guest, ballooned),     VMMCTL_FIELD(Guest, balloon_target), VMMCTL_FIELD(Guest, balloon_max),
+    VMMCTL_FIELD(Guest, target),        VMMCTL_FIELD(Guest, overhead),       VMMCTL_FIELD(Guest, active),
+    VMMCTL_FIELD(Guest, active_error),  VMMCTL_FIELD(Guest, pinned),         VMMCTL_FIELD(Guest, shared),
+    VMMCTL_FIELD(Guest, shared_zero),   VMMCTL_FIELD(Guest, shared_common),  VMMCTL_FIELD(Guest, shared_saved),
+    VMMCTL_FIELD(Guest, swapped_in),    VMMCTL_FIELD(Guest, swapped_out),    VMMCTL_FIELD(Guest, swap_written),
+    VMMCTL_FIELD(Guest, ballooned_out), VMMCTL_FIELD(Guest, balloon_popped), VMMCTL_FIELD(Guest, migrated),
+    VMMCTL_FIELD(Guest, faults),        VMMCTL_FIELD(Guest, fills),          VMMCTL_FIELD(Guest, rescues),
+    VMMCTL_FIELD(Guest, swap_ins),      VMMCTL_FIELD(Guest, swap_errors),    VMMCTL_FIELD(Guest, stalls),
+    VMMCTL_FIELD(Guest, stops),         VMMCTL_FIELD(Guest, stopped_ns),     VMMCTL_FIELD(Guest, migrations),
+    VMMCTL_FIELD(Guest, shares),        VMMCTL_FIELD(Guest, local),          VMMCTL_FIELD(Guest, remote)};
 
 constexpr std::array kHostFields{
     VMMCTL_FIELD(Snapshot, time_ns),      VMMCTL_FIELD(Snapshot, memory),        VMMCTL_FIELD(Snapshot, consumed),

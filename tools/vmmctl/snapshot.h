@@ -18,21 +18,20 @@ struct Latency {
 
 struct Guest {
   std::string name, pool;
-  std::uint64_t memory = 0, reservation = 0, limit = 0, resident = 0, swapped = 0, swap_target = 0, lost = 0;
+  std::uint64_t memory = 0, reservation = 0, limit = 0, resident = 0, granted = 0, swapped = 0, swap_target = 0,
+                lost = 0;
   std::uint64_t ballooned = 0, balloon_target = 0, balloon_max = 0, target = 0, overhead = 0, active = 0;
   std::uint64_t active_error = 0, pinned = 0;
   std::uint64_t shared = 0, shared_zero = 0, shared_common = 0, shared_saved = 0;
   // Since its creation.
   std::uint64_t swapped_in = 0, swapped_out = 0, swap_written = 0, ballooned_out = 0, balloon_popped = 0, migrated = 0;
-  std::uint64_t faults = 0, fills = 0, rescues = 0, swap_ins = 0, swap_errors = 0, stalls = 0, stops = 0;  // counts
+  std::uint64_t faults = 0, fills = 0, rescues = 0, swap_ins = 0, balloon_pops = 0, swap_errors = 0, stalls = 0,
+                stops = 0;  // counts
   std::uint64_t stopped_ns = 0, migrations = 0, shares = 0;
   std::uint64_t local = 0, remote = 0;
   std::int64_t home_node = -1;
   bool managed = false, stopped = false, balloon_distrusted = false, swap_failed = false;
   Latency fault_latency, fill_latency, rescue_latency, swap_in_latency, pop_latency, stop_latency;
-
-  // Memory that stands behind its pages: esxtop's GRANT. Zeros that are shared stand behind nothing.
-  std::uint64_t granted() const { return resident + shared - (shared_zero < shared ? shared_zero : shared); }
 };
 
 struct Pool {

@@ -126,15 +126,13 @@ const Column& column(const std::string& title) {
 TEST(ColumnsTest, TheyShowWhatEsxtopShows) {
   Guest guest;
   guest.memory = 4 << 20;
-  guest.resident = 1 << 20;
-  guest.shared = 3 << 20;
-  guest.shared_zero = 2 << 20;
+  guest.granted = 2 << 20;
   guest.local = 3;
   guest.remote = 1;
   guest.home_node = 2;
   const Row row{&guest, std::nullopt};
   EXPECT_EQ(cell_text(column("MEMSZ"), row), "4.00M");
-  EXPECT_EQ(cell_text(column("GRANT"), row), "2.00M");  // zeros stand on no memory
+  EXPECT_EQ(cell_text(column("GRANT"), row), "2.00M");
   EXPECT_EQ(cell_text(column("N%L"), row), "75");
   EXPECT_EQ(cell_text(column("NHN"), row), "2");
   EXPECT_EQ(cell_text(column("MCTL?"), row), "N");

@@ -19,9 +19,8 @@ using testing::HasSubstr;
 using testing::Not;
 
 json guest(const std::string& name, std::uint64_t resident, std::uint64_t swapped_in = 0) {
-  return {{"name", name},         {"pool", "/"},        {"memory", 1 << 30},
-          {"resident", resident}, {"target", 64 << 20}, {"swapped_in", swapped_in},
-          {"home_node", 0}};
+  return {{"name", name},        {"pool", "/"},        {"memory", 1 << 30},        {"resident", resident},
+          {"granted", resident}, {"target", 64 << 20}, {"swapped_in", swapped_in}, {"home_node", 0}};
 }
 
 Sample sample_of(std::uint64_t seconds, std::vector<json> guests, json events = json::array()) {
