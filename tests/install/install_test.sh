@@ -29,6 +29,11 @@ libdir=$(dirname "$(find "$prefix" -name libvmm.a)")
 [[ -f $libdir/libvmm_heap.a ]] || missing "libvmm_heap.a is not installed"
 [[ -f $libdir/pkgconfig/libvmm.pc ]] || missing "libvmm.pc is not installed"
 [[ -f $libdir/pkgconfig/libvmm-heap.pc ]] || missing "libvmm-heap.pc is not installed"
+# vmmctl is built with the tests; it finds libvmm.so wherever both are.
+if [[ -e $build/tools/vmmctl ]]; then
+  [[ -f $prefix/share/man/man1/vmmctl.1 ]] || missing "vmmctl.1 is not installed"
+  "$prefix/bin/vmmctl" --version > "$work/out" 2>&1 || { cat "$work/out"; missing "vmmctl does not run"; }
+fi
 if grep -rlF -e "$build" -e "$source" -e "$work/first" "$prefix/include" "$libdir/cmake" "$libdir/pkgconfig"; then
   missing "the files above name the build tree, the source tree or the first prefix"
 fi

@@ -1,0 +1,32 @@
+// Where results go: standard output, or a file. Complaints go to standard error.
+// Thread-safety: one thread.
+#pragma once
+
+#include <string>
+
+#include "failure.h"
+
+namespace vmmctl {
+
+// "vmmctl: ..." on standard error. Returns the status to end with.
+int complain(const Failure& failure);
+void warn(const std::string& text);
+
+class Output {
+ public:
+  // An empty path or "-" is standard output. A file is made anew. Errors: FailureKind::system naming the file.
+  static Result<Output> open(const std::string& path);
+  Output(Output&& other) noexcept;
+  Output& operator=(Output&&) = delete;
+  ~Output();
+
+  // All of it, at once on its way. Errors: FailureKind::system naming the file.
+  Result<void> write(const std::string& text);
+
+ private:
+  Output(int fd, std::string name) : fd_(fd), name_(std::move(name)) {}
+  int fd_;
+  std::string name_;
+};
+
+}  // namespace vmmctl
