@@ -110,6 +110,14 @@ TEST_F(TopModelTest, KeysOfColumnsSortAndTurn) {
   EXPECT_THAT(order(), ElementsAre("c", "b", "a"));
 }
 
+TEST_F(TopModelTest, TheColumnThatSortsIsSeenWhereverItIs) {
+  model_.apply(sample_of(1, {guest("a", 1)}));
+  EXPECT_THAT(screen(), Not(HasSubstr("SWCUR")));
+  press("S");
+  EXPECT_THAT(screen(), AllOf(HasSubstr("SWCUR  MEMSZ"), HasSubstr("MCTLMAX")));
+  EXPECT_THAT(screen(300, 24), HasSubstr("SHRDSVD  SWCUR  SWTGT"));
+}
+
 TEST_F(TopModelTest, TheSelectionStaysWithItsGuest) {
   model_.apply(sample_of(1, {guest("a", 1), guest("b", 2), guest("c", 3)}));
   press(Key::Kind::down);
