@@ -146,16 +146,39 @@ std::size_t columns_end(const TopState& state, std::size_t width) {
   return end;
 }
 
+namespace {
+
+// The column that sorts is seen wherever it is: if it is not among those, it is the first.
+std::vector<std::size_t> shown_columns(const TopState& state, std::size_t width) {
+  const auto all = columns();
+  std::vector<std::size_t> shown;
+  std::size_t used = name_width(width);
+  const auto add = [&](std::size_t i) {
+    if (used + 1 + all[i].width > width) return false;
+    used += 1 + all[i].width;
+    shown.push_back(i);
+    return true;
+  };
+  const std::size_t end = columns_end(state, width);
+  if (state.sort_column > 0 && (state.sort_column - 1 < state.first_column || state.sort_column - 1 >= end))
+    add(state.sort_column - 1);
+  for (std::size_t i = state.first_column; i < end && add(i); ++i) {
+  }
+  return shown;
+}
+
+}  // namespace
+
 Lines guest_lines(const TopState& state, Area area) {
   Lines lines;
   if (area.height == 0) return lines;
   const auto all = columns();
   const std::size_t name = name_width(area.width);
-  const std::size_t end = columns_end(state, area.width);
+  const auto shown = shown_columns(state, area.width);
   Line heading;
   heading.add(fitted("NAME", name, Align::left, state.charset),
               state.sort_column == 0 ? Style::sorted : Style::heading);
-  for (std::size_t i = state.first_column; i < end; ++i) {
+  for (const std::size_t i : shown) {
     heading.add(" ", Style::heading);
     heading.add(fitted(all[i].title, all[i].width, Align::right, state.charset),
                 state.sort_column == i + 1 ? Style::sorted : Style::heading);
@@ -173,7 +196,7 @@ Lines guest_lines(const TopState& state, Area area) {
     const Style style = i == selected ? Style::selected : row_style(guest);
     Line line;
     line.add(name_text(guest, name, state.charset), style);
-    for (std::size_t column = state.first_column; column < end; ++column)
+    for (const std::size_t column : shown)
       line.add(" " + fitted(cell_text(all[column], rows[i]), all[column].width, Align::right, state.charset), style);
     lines.push_back(filled(line, area.width, style, state.charset));
   }

@@ -110,6 +110,14 @@ TEST_F(TopModelTest, KeysOfColumnsSortAndTurn) {
   EXPECT_THAT(order(), ElementsAre("c", "b", "a"));
 }
 
+TEST_F(TopModelTest, TheColumnThatSortsIsSeenWhereverItIs) {
+  model_.apply(sample_of(1, {guest("a", 1)}));
+  EXPECT_THAT(screen(), Not(HasSubstr("SWCUR")));
+  press("S");
+  EXPECT_THAT(screen(), AllOf(HasSubstr("SWCUR  MEMSZ"), HasSubstr("MCTLMAX")));
+  EXPECT_THAT(screen(300, 24), HasSubstr("SHRDSVD  SWCUR  SWTGT"));
+}
+
 TEST_F(TopModelTest, TheSelectionStaysWithItsGuest) {
   model_.apply(sample_of(1, {guest("a", 1), guest("b", 2), guest("c", 3)}));
   press(Key::Kind::down);
@@ -245,8 +253,8 @@ TEST_F(TopModelTest, NoScreenIsTooSmallAndNoNameBreaksOne) {
       shown.charset = charset;
       TopModel model(shown);
       for (const char* key = keys; *key != '\0'; ++key) model.key({Key::Kind::character, static_cast<char32_t>(*key)});
-      for (const std::size_t width : {1, 2, 10, 40, 80, 81, 200, 400}) {
-        for (const std::size_t height : {1, 2, 3, 8, 24, 60}) {
+      for (const std::size_t width : {1U, 2U, 10U, 40U, 80U, 81U, 200U, 400U}) {
+        for (const std::size_t height : {1U, 2U, 3U, 8U, 24U, 60U}) {
           const Lines lines = draw(model.state(), width, height);
           ASSERT_EQ(lines.size(), height);
           for (const Line& line : lines) {
