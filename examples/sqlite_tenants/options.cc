@@ -136,8 +136,11 @@ Outcome<void> apply(Options& options, int flag, const char* value) {
 
 std::string default_socket() {
   const char* named = secure_getenv("TMPDIR");
-  const std::string directory = named != nullptr && *named == '/' ? named : "/tmp";
-  return directory + format("/vmm-demo-%d.vmm", static_cast<int>(getpid()));
+  const std::string name = format("/vmm-demo-%d.vmm", static_cast<int>(getpid()));
+  // An address holds no more than this.
+  constexpr std::size_t kMost = 107;
+  const bool is_fit = named != nullptr && *named == '/' && std::string_view(named).size() + name.size() <= kMost;
+  return (is_fit ? named : "/tmp") + name;
 }
 
 }  // namespace
