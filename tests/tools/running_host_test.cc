@@ -74,8 +74,6 @@ class RunningHostTest : public testing::Test {
   std::vector<vmm::Guest> guests_;
 };
 
-std::string word(const json& stats, const char* field) { return vmmctl::bytes_text(stats.at(field)); }
-
 TEST_F(RunningHostTest, TopShowsItsFigures) {
   if (!there_is("tmux")) GTEST_SKIP() << "tmux is not installed";
   ASSERT_NO_FATAL_FAILURE(start(false));
@@ -149,13 +147,13 @@ TEST_F(RunningHostTest, WhatCannotBeDoneIsSaid) {
   auto outcome = ask({"reclaim", "nobody", "8M"});
   EXPECT_EQ(outcome.status, 1);
   EXPECT_THAT(outcome.err, HasSubstr("nobody"));
-  outcome = ask({"set", "db-1", "limit=1G"});
+  outcome = ask({"set", "db-1", "reservation=1G"});
   EXPECT_EQ(outcome.status, 1);
-  EXPECT_THAT(outcome.err, HasSubstr("limit"));
+  EXPECT_THAT(outcome.err, HasSubstr("reservation"));
   outcome = ask({"set", "db-1", "colour=3"});
   EXPECT_EQ(outcome.status, 1);
   EXPECT_THAT(outcome.err, HasSubstr("colour"));
-  EXPECT_EQ(stats(0).limit, 0u);
+  EXPECT_EQ(stats(0).reservation, 0u);
 }
 
 TEST_F(RunningHostTest, VerbsAreRefusedWhereTheyAreNotPermitted) {
