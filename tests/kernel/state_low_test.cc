@@ -163,6 +163,8 @@ TEST_P(StateLow, TheOneAboveItsTargetStopsAndTheOthersGoOn) {
   EXPECT_TRUE(events(EventKind::stop_ended).empty()) << "no stop was too long";
   EXPECT_LT(big.stats()->stopped_ns, static_cast<std::uint64_t>(std::chrono::nanoseconds(kStop).count()));
   EXPECT_GT(big.stats()->stopped_ns, 0u);
+  EXPECT_GT(big.stats()->stop_latency.count, 0u) << "faults waited for the end of the stop";
+  EXPECT_EQ(small.stats()->stop_latency.count, 0u);
   EXPECT_EQ(wrong_pages(small, 2, 0, left / 2), "");
 }
 

@@ -103,6 +103,11 @@ TEST_P(Stats, CountEveryKindOfFault) {
   EXPECT_GT(s.fills, 0U);
   EXPECT_GT(s.swap_ins, 0U);
   EXPECT_GE(s.faults, s.fills + s.rescues + s.swap_ins);
+  EXPECT_EQ(s.fill_latency.count, s.fills);
+  EXPECT_EQ(s.rescue_latency.count, s.rescues);
+  EXPECT_EQ(s.swap_in_latency.count, s.swap_ins);
+  EXPECT_EQ(s.fault_latency.count, s.fills + s.rescues + s.swap_ins);
+  EXPECT_GE(s.swap_in_latency.sum_ns, s.swap_in_latency.max_ns);
   EXPECT_GE(s.swapped_in, s.swap_ins * kPageSize);
   EXPECT_GT(s.swap_written, 0U);
   EXPECT_EQ(s.swap_errors, 0U);
