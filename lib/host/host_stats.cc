@@ -100,12 +100,13 @@ Result<HostStats> HostCore::stats() {
 }
 
 std::shared_ptr<GuestCore> HostCore::find_guest(const std::string& name) {
-  std::shared_ptr<GuestCore> written_so;
+  // As it is written in statistics, first: by that it is known outside.
+  std::shared_ptr<GuestCore> called_so;
   for (auto& guest : guests()) {
-    if (guest->name() == name) return guest;
-    if (host::utf8(guest->name()) == name) written_so = std::move(guest);
+    if (host::utf8(guest->name()) == name) return guest;
+    if (guest->name() == name) called_so = std::move(guest);
   }
-  return written_so;
+  return called_so;
 }
 
 Result<EventLedger> HostCore::events(std::uint64_t since) {

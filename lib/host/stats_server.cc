@@ -10,6 +10,8 @@ namespace vmm::host {
 namespace {
 
 constexpr std::size_t kMostInput = kMostHttpHead + kMostHttpBody;
+// Of answers that are not read, all clients together, beside one.
+constexpr std::size_t kMostUnread = 16U << 20U;
 // After accept() has found no descriptor or no memory.
 constexpr base::Nanos kAcceptAgain = std::chrono::milliseconds(100);
 // After a wait that the kernel has refused.
@@ -110,6 +112,7 @@ bool StatsServer::look() {
     if (!stays) drop(client);
   }
   take_done(at);
+  bound_answers();
   std::erase_if(clients_, [](const auto& client) { return !client->fd.valid(); });
   if (waits[1].readable) accept_clients(at);
   return true;
@@ -127,20 +130,36 @@ void StatsServer::accept_clients(base::Nanos at) {
     client->id = next_id_++;
     client->since = at;
     clients_.push_back(std::move(client));
+    // Where it is crowded it is served before another takes its place.
+    if (clients_.size() >= options_.most_clients) return;
   }
 }
 
-// The client goes that has sent nothing for longest; if all are being served, the one that has made no progress for
-// longest, but for those whose verb is under way. False: there is none.
+// The client goes that has made no progress for longest, but for those whose verb is under way. False: there is none.
 bool StatsServer::make_place() {
-  const auto rank = [](const auto& c) { return std::pair(c->state != State::reading || !c->input.empty(), c->since); };
   auto oldest = clients_.end();
   for (auto c = clients_.begin(); c != clients_.end(); ++c)
-    if ((*c)->state != State::waiting && (oldest == clients_.end() || rank(*c) < rank(*oldest))) oldest = c;
+    if ((*c)->state != State::waiting && (oldest == clients_.end() || (*c)->since < (*oldest)->since)) oldest = c;
   if (oldest == clients_.end()) return false;
   drop(**oldest);
   clients_.erase(oldest);
   return true;
+}
+
+// Those go that read for longest, until the rest is not too much.
+void StatsServer::bound_answers() noexcept {
+  for (;;) {
+    std::size_t unread = 0, senders = 0;
+    Client* oldest = nullptr;
+    for (const auto& client : clients_) {
+      if (!client->fd.valid() || client->state != State::sending) continue;
+      unread += client->body.size();
+      ++senders;
+      if (oldest == nullptr || client->since < oldest->since) oldest = client.get();
+    }
+    if (unread <= kMostUnread || senders <= 1) return;
+    drop(*oldest);
+  }
 }
 
 bool StatsServer::serve(Client& client, const os::SocketWait& wait, base::Nanos at) {
@@ -231,55 +250,53 @@ bool StatsServer::begin_long(Client& client, HttpRequest request) {
     long_thread_ = std::move(*thread);
   }
   base::MutexLock lock(mutex_);
-  jobs_.push_back({client.id, std::move(request)});
+  jobs_.push_back({client.id, std::move(request), {}});
   changed_.notify_all();
   return true;
 }
 
 void StatsServer::run_long() noexcept {
   for (;;) {
-    Job job;
+    std::list<Job> job;
     {
       base::MutexLock lock(mutex_);
       while (jobs_.empty() && !no_more_) changed_.wait(mutex_);
       if (no_more_) return;
-      job = std::move(jobs_.front());
-      jobs_.pop_front();
+      job.splice(job.end(), jobs_, jobs_.begin());
     }
-    Done done{job.client, {}};
     try {
-      done.reply = handler_.answer(job.request);
+      job.front().reply = handler_.answer(job.front().request);
     } catch (const std::bad_alloc&) {
-      done.reply.status = 503;
+      job.front().reply.status = 503;
     }
     {
       base::MutexLock lock(mutex_);
       if (no_more_) return;
-      try {
-        done_.push_back(std::move(done));
-      } catch (const std::bad_alloc&) {
-        // Nobody learns of it.
-      }
+      done_.splice(done_.end(), job);
     }
     bell_.ring();
   }
 }
 
 void StatsServer::take_done(base::Nanos at) {
-  std::vector<Done> done;
+  std::list<Job> done;
   {
     base::MutexLock lock(mutex_);
     done.swap(done_);
   }
-  for (auto& d : done)
-    for (auto& client : clients_)
-      if (client->id == d.client && client->fd.valid() && client->state == State::waiting) {
-        reply(*client, std::move(d.reply), at);
-        if (send(*client, at))
-          client->more = client->state == State::reading;
-        else
-          drop(*client);
+  for (auto& job : done)
+    for (auto& client : clients_) {
+      if (client->id != job.client || !client->fd.valid() || client->state != State::waiting) continue;
+      bool stays = false;
+      try {
+        reply(*client, std::move(job.reply), at);
+        stays = send(*client, at);
+      } catch (const std::bad_alloc&) {
+        // It sees the end of the connection.
       }
+      client->more = client->state == State::reading;
+      if (!stays) drop(*client);
+    }
 }
 
 // Whoever has the connection sees its end. A verb of it that has not begun does not begin.

@@ -1,14 +1,14 @@
 // StatsServer: HTTP over a Unix socket, from one thread, vmm-stats. No client can hold it up: it waits for none, each
-// has bounded buffers and deadlines, and there are 64 at most, of which the one that has been idle for longest makes
-// place for another. What takes long (HttpHandler::takes_long) is done by a second thread, vmm-control, one thing after
-// the other; it is there from the first such request on.
+// has deadlines, and there are 64 at most, of which the one that has made no progress for longest makes place for
+// another; so do those whose answers fill 16 MiB while they are not read. What takes long (HttpHandler::takes_long) is
+// done by a second thread, vmm-control, one thing after the other; it is there from the first such request on.
 // Thread-safety: made and stopped by one thread; stop() and finish() may be called more than once.
 #pragma once
 
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -57,8 +57,8 @@ class StatsServer {
     os::FileDescriptor fd;
     std::uint64_t id = 0;
     State state = State::reading;
-    std::string input;  // not yet answered
-    std::string head, body;   // of the answer
+    std::string input;       // not yet answered
+    std::string head, body;  // of the answer
     std::size_t sent = 0;
     bool ended = false;  // it sends nothing more
     bool keep = true;    // the connection, after the answer
@@ -66,12 +66,10 @@ class StatsServer {
     bool more = false;    // there may be another request in `input`
     base::Nanos since{};  // last progress, or the first byte of the request
   };
+  // What takes long: it goes from one list to the next, and needs memory only when it is made.
   struct Job {
     std::uint64_t client = 0;
     HttpRequest request;
-  };
-  struct Done {
-    std::uint64_t client = 0;
     HttpReply reply;
   };
 
@@ -80,6 +78,7 @@ class StatsServer {
   bool look();
   void accept_clients(base::Nanos now);
   bool make_place();
+  void bound_answers() noexcept;
   // False: the client is to go.
   bool serve(Client& client, const os::SocketWait& wait, base::Nanos now);
   bool receive(Client& client, base::Nanos now);
@@ -106,8 +105,8 @@ class StatsServer {
 
   base::Mutex mutex_{base::LockRank::leaf};
   base::CondVar changed_;
-  std::deque<Job> jobs_ VMM_GUARDED_BY(mutex_);
-  std::vector<Done> done_ VMM_GUARDED_BY(mutex_);
+  std::list<Job> jobs_ VMM_GUARDED_BY(mutex_);
+  std::list<Job> done_ VMM_GUARDED_BY(mutex_);
   bool no_more_ VMM_GUARDED_BY(mutex_) = false;
 
   os::Thread long_thread_;  // started by thread_

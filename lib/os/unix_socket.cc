@@ -1,6 +1,7 @@
 #include "os/unix_socket.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -65,13 +66,16 @@ int find_stale(const std::string& path) noexcept {
 
 // Removes the file if it is that one still. It is put aside first: another may take its place at any moment. An errno.
 int remove_that(const std::string& path, const struct stat& that) {
-  const auto aside = path + ".stale-" + std::to_string(process_id());
+  static std::atomic<unsigned> tries{0};
+  const auto aside = path + ".stale-" + std::to_string(process_id()) + "-" + std::to_string(tries++);
   if (::rename(path.c_str(), aside.c_str()) != 0) return errno == ENOENT ? 0 : errno;
   struct stat moved {};
   int error = EADDRINUSE;
   if (::lstat(aside.c_str(), &moved) == 0 && moved.st_dev == that.st_dev && moved.st_ino == that.st_ino) {
-    if (call(Call::unlink, [&] { return ::unlink(aside.c_str()); }) == 0) return 0;
-    error = errno;
+    // Its owner may have begun to listen meanwhile, or another may have been given its number.
+    error = find_stale(aside);
+    if (error == 0 && call(Call::unlink, [&] { return ::unlink(aside.c_str()); }) == 0) return 0;
+    if (error == 0) error = errno;
   }
   static_cast<void>(::renameat2(AT_FDCWD, aside.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE));
   return error;
@@ -111,6 +115,10 @@ Result<UnixListener> UnixListener::open(const std::string& path) {
   if ((made.st_mode & 0777U) != (S_IRUSR | S_IWUSR) && ::chmod(path.c_str(), S_IRUSR | S_IWUSR) != 0)
     return refuse(path, errno);
   if (call(Call::listen, [&] { return ::listen(listener.fd_.get(), kBacklog); }) != 0) return refuse(path, errno);
+  // Before it listened another may have taken it for one that nobody listens at any more.
+  struct stat now {};
+  if (::lstat(path.c_str(), &now) != 0 || now.st_dev != made.st_dev || now.st_ino != made.st_ino)
+    return refuse(path, EADDRINUSE);
   return listener;
 }
 

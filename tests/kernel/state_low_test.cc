@@ -280,7 +280,11 @@ TEST_P(StateLow, ReservationsHoldInLow) {
   const auto at = fill_until_low(big);
   Filler filler(rig_.host(), big, at);
   // Its file is left alone for an hour then, and memory stays low, while the other's takes writes.
-  EXPECT_TRUE(test::eventually([&] { return big.stats()->swap_failed; }));
+  // No write is under way any more that would succeed then.
+  EXPECT_TRUE(test::eventually([&] {
+    const auto s = *big.stats();
+    return s.swap_failed && s.staging == 0;
+  }));
   allow_writes();
   for (int i = 0; i < 5; ++i) {
     rig_.tick();

@@ -54,7 +54,7 @@ TEST_F(ClientTest, WhatIsNoAnswerIsToldApart) {
   vmmctl::Limits limits;
   limits.timeout = std::chrono::milliseconds(200);
   for (const Case& c : {Case{"hangs", hangs, FailureKind::slow}, Case{"begins and hangs", begins, FailureKind::slow},
-                        Case{"cut", cut, FailureKind::garbage}, Case{"closes", closes, FailureKind::gone},
+                        Case{"cut", cut, FailureKind::garbage}, Case{"closes", closes, FailureKind::garbage},
                         Case{"noise", noise, FailureKind::garbage}, Case{"huge", huge, FailureKind::garbage}}) {
     const FakeHost host(socket(), [&](const std::string&, const std::string&) { return c.answer; });
     const auto response = vmmctl::request(host.path(), "GET", "/stats.json", limits);
@@ -261,6 +261,37 @@ TEST_F(ClientTest, ARecordOfAHostThatEndsSaysSo) {
   const auto outcome = program.end();
   EXPECT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_THAT(lines_of(outcome.out).back()["end"].get<std::string>(), HasSubstr("the host is gone"));
+}
+
+// The same process may end a host and make another at the same path, whose events begin anew.
+TEST_F(ClientTest, ARecordTellsWhenTheHostIsAnother) {
+  Scenario scenario;
+  const auto whole = scenario.handler();
+  std::atomic<bool> another{false};
+  const FakeHost host(socket(), [&](const std::string& method, const std::string& target) {
+    Answer answer = whole(method, target);
+    if (!another) return answer;
+    if (target == "/") {
+      json info = json::parse(answer.body);
+      info["started_ns"] = info["started_ns"].get<std::uint64_t>() + 1;
+      return json_answer(info);
+    }
+    if (target == "/events.json?since=0") {
+      json event = {{"sequence", 1}, {"time_ns", 1},        {"kind", "guest_created"}, {"guest", "newcomer"},
+                    {"bytes", 0},    {"mechanism", "none"}, {"reason", "because"}};
+      return json_answer({{"next", 2}, {"lost", 0}, {"events", json::array({event})}});
+    }
+    return answer;
+  });
+  Program program({VMMCTL_PROGRAM, "record", "-d", "0.1", "--socket", socket()});
+  ASSERT_TRUE(eventually([&] { return program.out().find('\n') != std::string::npos; }));
+  EXPECT_EQ(program.out().find("newcomer"), std::string::npos);
+  another = true;
+  ASSERT_TRUE(eventually([&] { return program.out().find("newcomer") != std::string::npos; }));
+  program.signal(SIGTERM);
+  std::size_t restarts = 0;
+  for (const auto& line : lines_of(program.end().out)) restarts += line.contains("restarted") ? 1 : 0;
+  EXPECT_EQ(restarts, 1u);
 }
 
 TEST_F(ClientTest, ARecordGoesOnAfterAnAnswerThatIsNone) {

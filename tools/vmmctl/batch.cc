@@ -91,16 +91,17 @@ std::string Batch::lines(const Snapshot& now) {
   std::string text;
   if (!before_) {
     for (const Guest& guest : now.guests) guests_.push_back(guest.name);
+    nodes_ = now.homes.size();
     text = heading(now);
   }
-  const auto rates = before_ ? rates_between(*before_, now) : std::map<std::string, GuestRates>();
+  const bool same = before_ && before_->pid == now.pid;
+  const auto rates = same ? rates_between(*before_, now) : std::map<std::string, GuestRates>();
   const auto size = static_cast<double>(now.sum(&Guest::memory));
   text += quoted(utc_text(now.wall_time_ms));
   text += "," + number(now.memory > 0 ? size / static_cast<double>(now.memory) : 0);
   text += "," + quoted(now.state);
   for (const HostCounter& host : kHostCounters) text += "," + number(static_cast<double>(now.*host.member) / kMega);
-  const std::size_t nodes = before_ ? before_->homes.size() : now.homes.size();
-  for (std::size_t i = 0; i < nodes; ++i)
+  for (std::size_t i = 0; i < nodes_; ++i)
     text += "," + (i < now.homes.size() ? number(static_cast<double>(now.homes[i].free) / kMega) : quoted(""));
   for (const std::string& name : guests_) {
     const Guest* guest = now.find(name);

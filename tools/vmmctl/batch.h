@@ -4,6 +4,7 @@
 // Thread-safety: a Batch is one thread's.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,6 +26,7 @@ class Batch {
 
   std::string machine_;
   std::vector<std::string> guests_;
+  std::size_t nodes_ = 0;
   std::optional<Snapshot> before_;
 };
 

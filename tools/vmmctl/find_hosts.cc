@@ -1,5 +1,8 @@
 #include "find_hosts.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
@@ -74,7 +77,13 @@ std::vector<FoundHost> find_hosts() {
   std::vector<FoundHost> hosts;
   Limits limits;
   limits.timeout = std::chrono::seconds(1);
-  for (const std::string& path : host_sockets(text)) hosts.push_back({path, HostClient(path, limits).info()});
+  for (const std::string& path : host_sockets(text)) {
+    // What others have made is no host of this user, whatever it says.
+    struct stat there {};
+    if (::lstat(path.c_str(), &there) != 0) continue;
+    if (there.st_uid != ::geteuid() && there.st_uid != 0 && ::geteuid() != 0) continue;
+    hosts.push_back({path, HostClient(path, limits).info()});
+  }
   return hosts;
 }
 

@@ -17,7 +17,7 @@ struct FoundHost {
 
 // The paths in the text of /proc/net/unix, each once, sorted.
 std::vector<std::string> host_sockets(std::string_view proc_net_unix);
-// Asks each who it is; waits at most a second for each.
+// Asks each of this user and of root, for root each, who it is; waits at most a second for each.
 std::vector<FoundHost> find_hosts();
 
 // The socket that is meant. `given` is a path, the id of a host's process, or empty: then $VMM_SOCKET, and without that

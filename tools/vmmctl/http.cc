@@ -144,7 +144,8 @@ Result<Response> Exchange::receive() {
       return fail(FailureKind::slow,
                   path_ + ": its answer took more than " + std::to_string(limits_.timeout.count()) + " ms");
     } else if (got == 0 || errno == ECONNRESET) {
-      return fail(any ? FailureKind::garbage : FailureKind::gone,
+      // A host that is crowded lets clients go; whether it is gone the next attempt tells.
+      return fail(FailureKind::garbage,
                   path_ + (any ? ": the answer ends in the middle" : ": closed without an answer"));
     } else if (errno == EAGAIN) {
       if (auto waited = wait(POLLIN, "the answer"); !waited) return tl::unexpected(waited.error());
@@ -161,7 +162,7 @@ Result<void> ResponseReader::read_head(std::string_view head) {
   auto line_end = head.find("\r\n");
   std::string_view line = head.substr(0, line_end);
   const std::size_t status = line.size() >= 12 ? number(line.substr(9, 3)).value_or(0) : 0;
-  if (!line.starts_with("HTTP/1.") || line[8] != ' ' || status < 100)
+  if (!line.starts_with("HTTP/1.") || status < 100 || line[8] != ' ')
     return fail(FailureKind::garbage,
                 "the answer is not HTTP but begins with '" + plain_ascii(line.substr(0, 40)) + "'", kRemedy);
   response_.status = static_cast<int>(status);

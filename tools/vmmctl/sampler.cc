@@ -5,37 +5,39 @@
 namespace vmmctl {
 
 Result<Sample> Sampler::next() {
+  // Asked each time: another may have taken its place, in the same process too.
+  const auto info = client_.info();
+  if (!info) return tl::unexpected(info.error());
+  if (known_ && (info->pid != pid_ || info->started_ns != started_ns_)) restart();
+  pid_ = info->pid;
+  started_ns_ = info->started_ns;
+  known_ = true;
   Sample sample;
-  if (!known_) {
-    const auto info = client_.info();
-    if (!info) return tl::unexpected(info.error());
-    sample.restarted = pid_ != 0 && (info->pid != pid_ || info->started_ns != started_ns_);
-    pid_ = info->pid;
-    started_ns_ = info->started_ns;
-    known_ = true;
-    if (sample.restarted) since_ = 0;
-  }
-  // Asked anew after any failure, for another may have taken its place meanwhile.
-  known_ = false;
   auto stats = client_.stats();
   if (!stats) return tl::unexpected(stats.error());
-  const auto snapshot = parse_snapshot(*stats);
-  if (!snapshot) return tl::unexpected(snapshot.error());
-  if (snapshot->pid != 0 && pid_ != 0 && snapshot->pid != pid_) {
-    pid_ = snapshot->pid;
-    since_ = 0;
-    sample.restarted = true;
-  }
+  if (const auto snapshot = parse_snapshot(*stats); !snapshot) return tl::unexpected(snapshot.error());
   auto events = client_.events(since_);
   if (!events) return tl::unexpected(events.error());
-  const auto page = parse_events(*events);
+  auto page = parse_events(*events);
+  if (page && page->next < since_) {
+    // It has become another since it was asked who it is.
+    restart();
+    events = client_.events(since_);
+    if (!events) return tl::unexpected(events.error());
+    page = parse_events(*events);
+  }
   if (!page) return tl::unexpected(page.error());
   since_ = page->next;
+  sample.restarted = std::exchange(restarted_, false);
   sample.lost = page->lost;
   sample.events = std::move((*events)["events"]);
   sample.stats = std::move(*stats);
-  known_ = true;
   return sample;
+}
+
+void Sampler::restart() {
+  restarted_ = true;  // until it is told
+  since_ = 0;
 }
 
 }  // namespace vmmctl

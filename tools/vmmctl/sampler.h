@@ -27,11 +27,14 @@ class Sampler {
   Result<Sample> next();
 
  private:
+  void restart();
+
   HostClient client_;
   std::uint64_t since_ = 0;
   std::int64_t pid_ = 0;
   std::uint64_t started_ns_ = 0;
-  bool known_ = false;  // who it is has been asked since the last failure
+  bool known_ = false;      // who it is
+  bool restarted_ = false;  // since the last sample
 };
 
 }  // namespace vmmctl

@@ -152,7 +152,10 @@ std::uint64_t Snapshot::sum(std::uint64_t Guest::*place) const {
 }
 
 Result<json> parse_json(const std::string& text) {
-  json document = json::parse(valid_utf8(text), nullptr, false);
+  // Deeper ones would be too much for what walks through them.
+  constexpr int kMostDepth = 64;
+  const auto shallow = [](int depth, json::parse_event_t, json&) { return depth <= kMostDepth; };
+  json document = json::parse(valid_utf8(text), shallow, false);
   if (document.is_discarded())
     return fail(FailureKind::garbage, "not JSON: '" + plain_ascii(std::string_view(text).substr(0, 40)) + "'");
   return document;

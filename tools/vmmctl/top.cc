@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <memory>
 
@@ -47,6 +48,11 @@ Result<void> top(const TopOptions& options) {
   TopModel model(std::move(*first));
   auto screen = Screen::create();
   if (!screen) return tl::unexpected(screen.error());
+  sigset_t resizes, with_resizes;
+  ::sigemptyset(&resizes);
+  ::sigaddset(&resizes, SIGWINCH);
+  ::pthread_sigmask(SIG_BLOCK, &resizes, &with_resizes);
+  ::sigdelset(&with_resizes, SIGWINCH);
 
   std::unique_ptr<Fetcher> fetcher;
   const auto attach = [&]() -> Result<void> {
@@ -61,8 +67,8 @@ Result<void> top(const TopOptions& options) {
   for (;;) {
     screen->show(model.state());
     std::array<pollfd, 2> waited{{{STDIN_FILENO, POLLIN, 0}, {fetcher ? fetcher->descriptor() : -1, POLLIN, 0}}};
-    // A change of the terminal's size is a signal: curses makes a key of it.
-    if (::poll(waited.data(), waited.size(), -1) < 0 && errno != EINTR)
+    // A change of the terminal's size is a signal, let in only here: curses makes a key of it.
+    if (::ppoll(waited.data(), waited.size(), nullptr, &with_resizes) < 0 && errno != EINTR)
       return fail(FailureKind::system, "poll fails on the terminal");
     if (waited[1].revents != 0) {
       for (auto& result : fetcher->take()) {

@@ -230,6 +230,8 @@ Lines event_text(const TimedEvent& event, const TopState& state, std::size_t wid
   std::string why = printable(what.mechanism, state.charset);
   if (!why.empty() && !what.reason.empty()) why += ": ";
   why += printable(what.reason, state.charset);
+  const auto both_blank = [](char a, char b) { return a == ' ' && b == ' '; };
+  why.erase(std::unique(why.begin(), why.end(), both_blank), why.end());
   std::string first = wrapped(why, "", width > left + 12 ? width - left : 12);
   first.resize(std::min(first.find('\n'), first.size()));
   Lines lines{line.add(first)};

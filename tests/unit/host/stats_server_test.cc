@@ -1,6 +1,8 @@
 // Clients of all kinds neither stop the server nor hold up others.
 #include "host/stats_server.h"
 
+#include <poll.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -145,6 +147,24 @@ TEST_F(StatsServerTest, SlowReadersHoldUpNobody) {
   EXPECT_EQ(slow.back().read().body.size(), kLarge) << "the last ones are served still";
 }
 
+// Who comes last is served, and not sent away for the next one.
+TEST_F(StatsServerTest, WhoComesInACrowdIsServed) {
+  start();
+  std::vector<HttpClient> slow;
+  for (int i = 0; i < 64; ++i) {
+    slow.emplace_back(path_);
+    EXPECT_TRUE(slow.back().send("GET /sma"));
+  }
+  for (int round = 0; round < 10; ++round) {
+    std::vector<HttpClient> crowd;
+    for (int i = 0; i < 8; ++i) {
+      crowd.emplace_back(path_);
+      EXPECT_TRUE(crowd.back().send("GET /small HTTP/1.1\r\n\r\n"));
+    }
+    for (auto& client : crowd) EXPECT_EQ(client.read().status, 200);
+  }
+}
+
 TEST_F(StatsServerTest, SlowClientsAreLetGo) {
   options_.request_time = options_.idle_time = options_.send_time = std::chrono::milliseconds(50);
   start();
@@ -153,6 +173,9 @@ TEST_F(StatsServerTest, SlowClientsAreLetGo) {
   reader.send("GET /large HTTP/1.1\r\n\r\n");
   EXPECT_TRUE(idle.ended());
   EXPECT_TRUE(writer.ended());
+  // Nothing is read before it has been let go.
+  pollfd gone{reader.fd(), 0, 0};
+  ASSERT_EQ(::poll(&gone, 1, -1), 1);
   EXPECT_LT(reader.read().body.size(), kLarge);
 }
 

@@ -7,12 +7,16 @@
 #include <cerrno>
 #include <fstream>
 #include <memory>
-#include <thread>
+#include <optional>
 #include <string>
+#include <thread>
 
 #include <gtest/gtest.h>
 
+#include "os/thread.h"
+#include "support/call_hook.h"
 #include "support/child.h"
+#include "support/eventually.h"
 #include "support/http_client.h"
 #include "support/temp_directory.h"
 
@@ -47,6 +51,26 @@ TEST_F(UnixSocket, IsThereForThisUserAloneAndGoesAgain) {
     listener->close();
     EXPECT_TRUE(directory_.entries().empty());
   }
+}
+
+// It has its file, and does not listen yet: for another it looks like one that nobody listens at any more. One of them
+// has it in the end, and the other knows that it has not.
+TEST_F(UnixSocket, OfTwoThatComeAtOnceOneIsRefused) {
+  test::CallHook hook;
+  hook.hold(Call::listen, "first");
+  std::optional<Result<UnixListener>> first;
+  auto thread = Thread::start("first", [&] { first.emplace(UnixListener::open(path_)); });
+  ASSERT_TRUE(thread);
+  ASSERT_TRUE(test::eventually([&] { return hook.held() == 1; }));
+  const auto second = UnixListener::open(path_);
+  hook.release();
+  thread->join();
+  ASSERT_TRUE(first);
+  EXPECT_NE(first->has_value(), second.has_value());
+  const auto& refused = second ? *first : second;
+  EXPECT_EQ(refused.error().code.value(), EADDRINUSE);
+  EXPECT_EQ(HttpClient(path_).error(), 0) << "there is one that can be reached";
+  EXPECT_EQ(directory_.entries().size(), 1u);
 }
 
 TEST_F(UnixSocket, OneThatIsInUseIsRefused) {
