@@ -2,6 +2,7 @@
 #   numa                    on this machine, if it has them; label numa
 #   vm.<kernel>.<topology>  on machines that QEMU emulates, with Debian's kernels, kernel_tests beside them. Label vm, or
 #                           vm_full for those that tell least new, which ./run test leaves to --full.
+#   vm.kvm_guest            the example kvm_guest, on an emulated machine that has virtualisation
 # Exit status 77 is a skip, and its reason is printed.
 
 file(GLOB sources CONFIGURE_DEPENDS numa/*_test.cc)
@@ -38,3 +39,8 @@ vmm_add_machine(vm 6.1 four_nodes 0/1)
 foreach(topology two_nodes eight_nodes memory_only)
   vmm_add_machine(vm_full 6.1 ${topology} 0/1)
 endforeach()
+# The example kvm_guest with a /dev/kvm that is there on no other machine of the tests, perhaps.
+if(VMM_BUILD_EXAMPLES)
+  add_test(NAME vm.kvm_guest COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/vm/kvm.sh" "${PROJECT_BINARY_DIR}" 6.12)
+  set_tests_properties(vm.kvm_guest PROPERTIES LABELS vm RESOURCE_LOCK vm TIMEOUT 900 SKIP_RETURN_CODE 77)
+endif()

@@ -1,11 +1,21 @@
 #!/bin/bash
 # Checks that a shared library exports names of the public namespace vmm and nothing else, under the given SONAME, and
-# among them the one given.
-#   check_exports.sh <library> <soname> <mangled name>
+# among them the one given; and every function of the header of C, if one is given.
+#   check_exports.sh <library> <soname> <mangled name> [<header of C>]
 set -euo pipefail
 
 library=$1 soname=$2 expected=$3
 names=$(nm -D --defined-only --format=posix "$library" | cut -d' ' -f1 | sed 's/@.*//')
+if [[ $# -gt 3 ]]; then
+  declared=$(sed -n 's/^VMM_API .*[ *]\(vmm_[a-z_]*\)(.*/\1/p' "$4" | sort)
+  exported=$(grep '^vmm_' <<< "$names" | sort)
+  if [[ -z $declared ]] || ! diff <(echo "$declared") <(echo "$exported"); then
+    echo "$library does not export exactly the functions of $4: those above are in the header (<) or exported (>) alone"
+    exit 1
+  fi
+  names=$(grep -v '^vmm_' <<< "$names")
+  echo "$(wc -l <<< "$declared") functions of C"
+fi
 bad=$(grep -vE '^_Z(NK?3vmm|T[ISV]N3vmm)' <<< "$names" || true)
 # vmm::Host yes, vmm::os::File no.
 bad+=$(grep -E '^_Z(T[ISV])?NK?3vmm(4base|6policy|2os|8topology|6region|7sharing|7reclaim|7migrate|4host|4heap|8internal)[0-9]' \

@@ -1,11 +1,11 @@
 #!/bin/bash
 # Installs a build tree into a fresh prefix and builds a consumer outside of the source tree against it: by
-# find_package (default, shared, static), and by pkg-config (shared, static), and one of libvmm::heap likewise. Runs
-# each.
-#   install_test.sh <cmake> <build tree> <source tree> <C++ compiler> <CMake generator>
+# find_package (default, shared, static), and by pkg-config (shared, static), and one of libvmm::heap and one in C
+# likewise. Runs each.
+#   install_test.sh <cmake> <build tree> <source tree> <C++ compiler> <CMake generator> <C compiler>
 set -euo pipefail
 
-cmake=$1 build=$2 source=$3 compiler=$4 generator=$5
+cmake=$1 build=$2 source=$3 compiler=$4 generator=$5 c_compiler=$6
 work=$(mktemp -d "${TMPDIR:-/tmp}/libvmm-install.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 failed=0
@@ -57,13 +57,15 @@ by_cmake() {
   local name=$1 kind=$2 tree="$work/$1"
   shift 2
   if ! { "$cmake" -G "$generator" -S "$work/source" -B "$tree" -DCMAKE_CXX_COMPILER="$compiler" \
-                  -DCMAKE_PREFIX_PATH="$prefix" "$@" && "$cmake" --build "$tree"; } > "$work/log" 2>&1; then
+                  -DCMAKE_C_COMPILER="$c_compiler" -DCMAKE_PREFIX_PATH="$prefix" "$@" &&
+         "$cmake" --build "$tree"; } > "$work/log" 2>&1; then
     cat "$work/log"
     missing "$name: the consumer does not build"
     return
   fi
   check "$name" "$kind" "$tree/consumer"
   check "$name, heap" "$kind" "$tree/heap_consumer"
+  check "$name, C" "$kind" "$tree/c_consumer"
 }
 by_cmake find_package_default so
 by_cmake find_package_shared so -DKIND=shared
@@ -72,9 +74,10 @@ by_cmake find_package_BUILD_SHARED_LIBS_OFF a -DBUILD_SHARED_LIBS=OFF
 
 export PKG_CONFIG_PATH=$libdir/pkgconfig
 by_pkg_config() {
-  local name=$1 kind=$2 source=$3
+  local name=$1 kind=$2 source=$3 language=("$compiler" -std=c++20)
   shift 3
-  if ! "$compiler" -std=c++20 "$work/source/$source" -o "$work/$name" "$@" 2> "$work/log"; then
+  if [[ $source == *.c ]]; then language=("$c_compiler" -std=c99 -pedantic -Wall -Wextra -Werror); fi
+  if ! "${language[@]}" "$work/source/$source" -o "$work/$name" "$@" 2> "$work/log"; then
     cat "$work/log"
     missing "$name: the consumer does not build"
     return
@@ -84,11 +87,15 @@ by_pkg_config() {
 # shellcheck disable=SC2046  # the words are meant to be split
 by_pkg_config pkg_config_shared so main.cc $(pkg-config --cflags --libs libvmm) -Wl,-rpath,"$libdir"
 # shellcheck disable=SC2046
+by_pkg_config pkg_config_c_shared so c.c $(pkg-config --cflags --libs libvmm) -Wl,-rpath,"$libdir"
+# shellcheck disable=SC2046
 by_pkg_config pkg_config_heap_shared so heap.cc $(pkg-config --cflags --libs libvmm-heap) -Wl,-rpath,"$libdir"
 # As a distribution without libvmm.so would have it: then -lvmm is the archive.
 rm "$libdir"/libvmm.so* "$libdir"/libvmm_heap.so*
 # shellcheck disable=SC2046
 by_pkg_config pkg_config_static a main.cc $(pkg-config --cflags --static --libs libvmm)
+# shellcheck disable=SC2046
+by_pkg_config pkg_config_c_static a c.c $(pkg-config --cflags --static --libs libvmm)
 # shellcheck disable=SC2046
 by_pkg_config pkg_config_heap_static a heap.cc $(pkg-config --cflags --static --libs libvmm-heap)
 
