@@ -42,5 +42,5 @@ endforeach()
 # The example kvm_guest with a /dev/kvm that is there on no other machine of the tests, perhaps.
 if(VMM_BUILD_EXAMPLES)
   add_test(NAME vm.kvm_guest COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/vm/kvm.sh" "${PROJECT_BINARY_DIR}" 6.12)
-  set_tests_properties(vm.kvm_guest PROPERTIES LABELS vm RESOURCE_LOCK vm TIMEOUT 900 SKIP_RETURN_CODE 77)
+  set_tests_properties(vm.kvm_guest PROPERTIES LABELS vm_full RESOURCE_LOCK vm TIMEOUT 900 SKIP_RETURN_CODE 77)
 endif()
