@@ -44,6 +44,12 @@ struct vmm_capabilities {
 
 namespace vmm::host::c {
 
+// C's number of the value, for the checks of its constants.
+template <class Enum>
+constexpr bool same(Enum value, int c) {
+  return static_cast<int>(value) == c;
+}
+
 // The errno that stands for the code in the C interface, positive.
 int errno_of(const std::error_code& code) noexcept;
 

@@ -8,7 +8,7 @@ namespace c = vmm::host::c;
 namespace {
 
 // The kinds have the same numbers in both interfaces, in the order of the header.
-constexpr bool same(vmm::EventKind kind, int number) { return static_cast<int>(kind) == number; }
+using c::same;
 using vmm::EventKind;
 static_assert(same(EventKind::guest_created, VMM_EVENT_GUEST_CREATED) &&
               same(EventKind::guest_destroyed, VMM_EVENT_GUEST_DESTROYED) &&

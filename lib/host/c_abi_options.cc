@@ -9,10 +9,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-template <class Enum>
-constexpr bool same(Enum value, int c) {
-  return static_cast<int>(value) == c;
-}
 static_assert(same(MemoryLadder::classic, VMM_LADDER_CLASSIC) && same(MemoryLadder::sliding, VMM_LADDER_SLIDING));
 static_assert(same(InitialPlacement::round_robin, VMM_PLACEMENT_ROUND_ROBIN) &&
               same(InitialPlacement::load_and_distance, VMM_PLACEMENT_LOAD_AND_DISTANCE));

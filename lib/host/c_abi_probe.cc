@@ -5,13 +5,10 @@ namespace c = vmm::host::c;
 
 namespace {
 
+using c::same;
 using vmm::CapabilityLevel;
 using vmm::CapabilityState;
 
-template <class Enum>
-constexpr bool same(Enum value, int number) {
-  return static_cast<int>(value) == number;
-}
 static_assert(same(CapabilityLevel::full, VMM_LEVEL_FULL) && same(CapabilityLevel::baseline, VMM_LEVEL_BASELINE) &&
               same(CapabilityLevel::user_mode, VMM_LEVEL_USER_MODE) && same(CapabilityLevel::none, VMM_LEVEL_NONE));
 static_assert(same(CapabilityState::available, VMM_CAPABILITY_AVAILABLE) &&

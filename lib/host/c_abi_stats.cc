@@ -7,10 +7,7 @@ namespace c = vmm::host::c;
 
 namespace {
 
-template <class Enum>
-constexpr bool same(Enum value, int number) {
-  return static_cast<int>(value) == number;
-}
+using c::same;
 using vmm::MemoryState;
 static_assert(same(MemoryState::high, VMM_STATE_HIGH) && same(MemoryState::clear, VMM_STATE_CLEAR) &&
               same(MemoryState::soft, VMM_STATE_SOFT) && same(MemoryState::hard, VMM_STATE_HARD) &&

@@ -1,11 +1,11 @@
 // The fields of the verb `set`, by their names in GuestChange and HostChange; times are in milliseconds and say so.
-#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <optional>
 #include <type_traits>
 
 #include "base/error.h"
+#include "base/read_number.h"
 #include "base/text.h"
 #include "host/control_verbs.h"
 
@@ -13,18 +13,9 @@ namespace vmm::host {
 namespace {
 
 // What a text says, if it says one.
-bool parse(std::string_view text, std::uint32_t& value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size();
-}
-bool parse(std::string_view text, std::uint64_t& value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size();
-}
-bool parse(std::string_view text, double& value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size() && std::isfinite(value);
-}
+bool parse(std::string_view text, std::uint32_t& value) { return base::read_number(text, value); }
+bool parse(std::string_view text, std::uint64_t& value) { return base::read_number(text, value); }
+bool parse(std::string_view text, double& value) { return base::read_number(text, value) && std::isfinite(value); }
 bool parse(std::string_view text, bool& value) {
   value = text == "true" || text == "1";
   return value || text == "false" || text == "0";

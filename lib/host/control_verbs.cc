@@ -1,10 +1,10 @@
 #include "host/control_verbs.h"
 
-#include <charconv>
 #include <cerrno>
 #include <memory>
 
 #include "base/error.h"
+#include "base/read_number.h"
 #include "host/guarded.h"
 #include "host/host_core.h"
 #include "host/text_out.h"
@@ -52,10 +52,7 @@ std::optional<HttpReply> unknown_field(std::string_view verb, const Fields& fiel
 template <class Number>
 bool number_in(const Fields& fields, const char* name, Number& number) {
   const auto field = fields.find(name);
-  if (field == fields.end()) return false;
-  const auto& text = field->second;
-  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), number);
-  return parsed.ec == std::errc() && parsed.ptr == text.data() + text.size();
+  return field != fields.end() && base::read_number(field->second, number);
 }
 
 HttpReply bad_field(std::string_view verb, const Fields& fields, const char* name, const char* remedy) {

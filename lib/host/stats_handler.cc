@@ -1,8 +1,8 @@
 #include "host/stats_handler.h"
 
-#include <charconv>
 #include <string_view>
 
+#include "base/read_number.h"
 #include "host/control_verbs.h"
 #include "host/host_core.h"
 #include "host/text_out.h"
@@ -80,12 +80,9 @@ HttpReply StatsHandler::about() const {
 
 HttpReply StatsHandler::events(const HttpRequest& request) {
   std::uint64_t since = 0;
-  for (const auto& [name, value] : request.query) {
-    const auto* const last = value.data() + value.size();
-    const auto parsed = std::from_chars(value.data(), last, since);
-    if (name != "since" || value.empty() || parsed.ec != std::errc() || parsed.ptr != last)
+  for (const auto& [name, value] : request.query)
+    if (name != "since" || !base::read_number(value, since))
       return refused(400, name + " = " + value, "give since=N, the number of an event");
-  }
   const auto ledger = host_.events(since);
   if (!ledger) return refused(ledger.error());
   return of_kind("application/json", to_json(*ledger));
