@@ -1,6 +1,6 @@
 #!/bin/bash
-# check_reference.sh <source> <output>: doxygen makes the reference of the interface and has nothing to say about it; and
-# it does complain where something public has no documentation.
+# check_reference.sh <source> <output>: doxygen makes the reference of the interface and has nothing to say about it;
+# and it does complain where something public has no documentation.
 set -euo pipefail
 
 source=$1 output=$2
