@@ -1,5 +1,5 @@
 # cmake --install: headers, libvmm.so, libvmm.a, libvmm_heap.so, libvmm_heap.a, the package libvmm, libvmm.pc and
-# libvmm-heap.pc.
+# libvmm-heap.pc, manual pages.
 
 include(CMakePackageConfigHelpers)
 
@@ -27,4 +27,8 @@ string(REGEX REPLACE "/$" "" pc_prefix "${pc_prefix}")
 foreach(name libvmm libvmm-heap)
   configure_file("${PROJECT_SOURCE_DIR}/cmake/${name}.pc.in" "${PROJECT_BINARY_DIR}/${name}.pc" @ONLY)
   install(FILES "${PROJECT_BINARY_DIR}/${name}.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+endforeach()
+
+foreach(section 3 7)
+  install(FILES "${PROJECT_SOURCE_DIR}/docs/man/libvmm.${section}" DESTINATION "${CMAKE_INSTALL_MANDIR}/man${section}")
 endforeach()
