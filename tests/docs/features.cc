@@ -329,13 +329,23 @@ void probe() { need(!vmm::probe().items.empty(), "something is found"); }
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::map<std::string, std::function<void()>> features = {
-      {"native", native},         {"managed", becomes_managed},      {"swap", swap_uring},
-      {"threads", swap_threads},  {"write_protect", write_protect},  {"swap_persist", swap_persist},
-      {"sampling", sampling},     {"configure", configure},          {"pin", pin},
-      {"share", share},           {"balloon", balloon},              {"heap", heap},
-      {"seats", seats},           {"weights", weights},              {"stats_socket", stats_socket},
-      {"events", events},         {"probe", probe}};
+  const std::map<std::string, std::function<void()>> features = {{"native", native},
+                                                                 {"managed", becomes_managed},
+                                                                 {"swap", swap_uring},
+                                                                 {"threads", swap_threads},
+                                                                 {"write_protect", write_protect},
+                                                                 {"swap_persist", swap_persist},
+                                                                 {"sampling", sampling},
+                                                                 {"configure", configure},
+                                                                 {"pin", pin},
+                                                                 {"share", share},
+                                                                 {"balloon", balloon},
+                                                                 {"heap", heap},
+                                                                 {"seats", seats},
+                                                                 {"weights", weights},
+                                                                 {"stats_socket", stats_socket},
+                                                                 {"events", events},
+                                                                 {"probe", probe}};
   if (argc != 2 || features.find(argv[1]) == features.end()) {
     for (const auto& [name, feature] : features) std::printf("%s\n", name.c_str());
     return argc == 1 ? 0 : 2;
