@@ -17,4 +17,5 @@ if(NOT VMM_SANITIZE)  # which makes calls of its own
   vmm_test_defaults(features)
   target_link_libraries(features PRIVATE libvmm::heap libvmm::vmm Threads::Threads)
   vmm_add_docs_test(syscalls check_syscalls.py $<TARGET_FILE:features>)
+  set_tests_properties(docs.syscalls PROPERTIES TIMEOUT 900)  # each feature twice, once under strace
 endif()
