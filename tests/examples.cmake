@@ -1,4 +1,4 @@
-# The example programs as they are run, for some seconds each (label kernel): each says by its exit status whether every
+# The example programs as they are run, for some seconds each (label project): each says by its exit status whether every
 # byte was as it had been written, and prints what it is there to show. kvm_guest and those in C and Rust are in
 # CMakeLists.txt.
 
@@ -6,7 +6,7 @@
 function(vmm_add_example_test name expression)
   add_test(NAME example.${name}
     COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/docs/check_example.sh" "${expression}" $<TARGET_FILE:${name}> ${ARGN})
-  set_tests_properties(example.${name} PROPERTIES LABELS kernel RESOURCE_LOCK kernel TIMEOUT 900)
+  set_tests_properties(example.${name} PROPERTIES LABELS project RESOURCE_LOCK kernel TIMEOUT 900)
 endfunction()
 
 vmm_add_example_test(hello_guest "[0-9]+ MiB resident, [1-9][0-9]* MiB swapped, every word is as written")
