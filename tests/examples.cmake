@@ -1,5 +1,5 @@
-# The example programs as they are run, for some seconds each (label project): each says by its exit status whether every
-# byte was as it had been written, and prints what it is there to show. kvm_guest and those in C and Rust are in
+# The example programs as they are run, for some seconds each (label project): each says by its exit status whether
+# every byte was as it had been written, and prints what it is there to show. kvm_guest and those in C and Rust are in
 # CMakeLists.txt.
 
 # vmm_add_example_test(<name> <expression that a printed line matches> [arguments]...)

@@ -1,6 +1,6 @@
 #!/bin/bash
-# check_example.sh <expression> <program> [arguments]...: the program succeeds, and a line that it prints matches. What it
-# prints is shown.
+# check_example.sh <expression> <program> [arguments]...: the program succeeds, and a line that it prints matches. What
+# it prints is shown.
 set -euo pipefail
 
 expression=$1

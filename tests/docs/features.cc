@@ -34,7 +34,8 @@ T need(vmm::Result<T> result) {
       return std::move(*result);
   }
   std::fprintf(stderr, "%s\n", result.error().message().c_str());
-  std::exit(result.error().code == vmm::Errc::not_supported ? 77 : 1);
+  const auto code = result.error().code;
+  std::exit(code == vmm::Errc::not_supported || code == std::errc::operation_not_permitted ? 77 : 1);
 }
 
 void need(bool holds, const char* what) {
@@ -349,6 +350,10 @@ int main(int argc, char** argv) {
   if (argc != 2 || features.find(argv[1]) == features.end()) {
     for (const auto& [name, feature] : features) std::printf("%s\n", name.c_str());
     return argc == 1 ? 0 : 2;
+  }
+  if (!vmm::probe().has("userfaultfd")) {
+    std::fprintf(stderr, "userfaultfd is not available: see vmmctl doctor\n");
+    return 77;
   }
   ::prctl(PR_SET_NAME, "caller");
   features.at(argv[1])();
