@@ -10,3 +10,12 @@ endfunction()
 
 vmm_add_docs_test(reference check_reference.sh "${PROJECT_BINARY_DIR}/docs_test")
 vmm_add_docs_test(man_pages check_man_pages.py)
+vmm_add_docs_test(documents check_documents.py)
+vmm_add_docs_test(deploy check_deploy.sh)
+if(NOT VMM_SANITIZE)  # which makes calls of its own
+  add_executable(features docs/features.cc)
+  vmm_test_defaults(features)
+  target_link_libraries(features PRIVATE libvmm::heap libvmm::vmm Threads::Threads)
+  vmm_add_docs_test(syscalls check_syscalls.py $<TARGET_FILE:features>)
+  set_tests_properties(docs.syscalls PROPERTIES TIMEOUT 900)  # each feature twice, once under strace
+endif()
