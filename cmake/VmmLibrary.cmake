@@ -7,6 +7,11 @@ set(VMM_NEEDS_topology PkgConfig::VMM_HWLOC)
 set(VMM_NEEDS_sharing PkgConfig::VMM_XXHASH)
 set(VMM_NEEDS_reclaim PkgConfig::VMM_XXHASH)
 
+# Statistics of a guest begin as 900 bytes of zeros: with `rep stos`, as g++ has it, they take twice the time in all.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set_source_files_properties("${PROJECT_SOURCE_DIR}/lib/host/host_stats.cc" PROPERTIES
+    COMPILE_OPTIONS "-mmemset-strategy=libcall:-1:noalign")
+endif()
 set_source_files_properties("${PROJECT_SOURCE_DIR}/lib/host/version.cc" PROPERTIES
   COMPILE_DEFINITIONS "VMM_VERSION=\"${PROJECT_VERSION}\"")
 

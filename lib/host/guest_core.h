@@ -143,7 +143,7 @@ class GuestCore : public std::enable_shared_from_this<GuestCore> {
   struct Latency {
     LatencySummary all, fill, pop, rescue, swap_in, stop;
   };
-  void summarize(Latency& latency) const noexcept;
+  void summarize(const GuestStats& stats, Latency& latency) const noexcept;
   void describe(GuestStats& stats, Latency& latency) const noexcept;
 
   // True where the home is what it was at `changes`; waits for a change that is under way.

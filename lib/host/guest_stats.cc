@@ -95,21 +95,26 @@ std::uint64_t swap_target(const GuestStats& s) noexcept {
 
 }  // namespace
 
-void GuestCore::summarize(Latency& latency) const noexcept {
+// Each answer is counted among the guest's faults first, and then in its histogram: a summary of as many as that is the
+// last one, and the histogram, which lies elsewhere, need not be looked at.
+void GuestCore::summarize(const GuestStats& s, Latency& latency) const noexcept {
   const auto& m = *memory_;
-  bool changed = false;
-  const auto update = [](LatencySummary& summary, const base::Histogram& histogram) {
-    if (summary.count == histogram.count()) return false;
+  const auto update = [LatencySummary& summary, std::uint64_t counted, const base::Histogram& histogram) {
+    if (summary.count == counted || summary.count == histogram.count()) return false;
     summary = histogram.summary();
     return true;
   };
-  changed |= update(latency.fill, m.fill_latency);
-  changed |= update(latency.pop, m.pop_latency);
-  changed |= update(latency.rescue, m.rescue_latency);
-  changed |= update(latency.swap_in, m.swap_in_latency);
-  update(latency.stop, m.stop_latency);
-  if (changed)
-    latency.all = base::Histogram::merged({&m.fill_latency, &m.pop_latency, &m.rescue_latency, &m.swap_in_latency});
+  bool changed = update(latency.fill, s.fills, m.fill_latency);
+  changed |= update(latency.pop, s.balloon_pops, m.pop_latency);
+  changed |= update(latency.rescue, s.rescues, m.rescue_latency);
+  changed |= update(latency.swap_in, s.swap_ins, m.swap_in_latency);
+  if (s.stops > 0) update(latency.stop, ~std::uint64_t{0}, m.stop_latency);
+  if (!changed) return;
+  // Mostly there are no pops and rescues.
+  latency.all = s.balloon_pops + s.rescues == 0
+                    ? base::Histogram::merged({&m.fill_latency, &m.swap_in_latency})
+                    : base::Histogram::merged(
+                          {&m.fill_latency, &m.pop_latency, &m.rescue_latency, &m.swap_in_latency});
 }
 
 void GuestCore::describe(GuestStats& s, Latency& latency) const noexcept {
@@ -126,7 +131,7 @@ void GuestCore::describe(GuestStats& s, Latency& latency) const noexcept {
   s.swap_file = store.file.bytes();
   s.swap_failed = store.failed();
   s.metadata = m.metadata_bytes() + store.metadata_bytes();
-  summarize(latency);
+  summarize(s, latency);
   s.fault_latency = latency.all;
   s.fill_latency = latency.fill;
   s.pop_latency = latency.pop;

@@ -35,10 +35,10 @@ void add_sharing(HostStats& s, const GuestStats& guest) {
 // The guests in the list do not end while it is held: who ends one takes it out first.
 void HostCore::describe_guests(std::vector<GuestStats>& all) {
   base::MutexLock lock(list_mutex_);
-  all.resize(list_.size());
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    auto& guest = *list_[i];
-    auto& s = all[i];
+  all.reserve(list_.size());
+  for (const auto& one : list_) {
+    auto& guest = *one;
+    auto& s = all.emplace_back();  // in the processor's first cache when it is filled in
     s.name = guest.name();
     if (const auto* pool = guest.memory().arbitration.pool_name.load(std::memory_order_acquire)) s.pool = *pool;
     guest.describe(s);

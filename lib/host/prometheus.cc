@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "host/stat_fields.h"
+#include "host/text_buffer.h"
 #include "host/text_out.h"
 #include "host/version.h"
 #include "vmm/metrics.h"
@@ -10,9 +11,9 @@
 namespace vmm {
 namespace {
 
-using host::append;
 using host::StatKind;
 using host::StatUnit;
+using host::TextBuffer;
 
 // With a label more.
 std::string between_with(const std::string& labels, const std::string& more) {
@@ -36,25 +37,25 @@ struct Labelled {
 template <class Stats>
 using All = std::vector<Labelled<Stats>>;
 
-void append_help(std::string& out, const std::string& metric, const char* type, const char* help) {
+void append_help(TextBuffer& out, const std::string& metric, const char* type, const char* help) {
   out += "# HELP " + metric + ' ' + help + "\n# TYPE " + metric + ' ' + type + '\n';
 }
 
-void append_value(std::string& out, std::uint64_t value, StatUnit unit) {
+void append_value(TextBuffer& out, std::uint64_t value, StatUnit unit) {
   if (unit == StatUnit::nanoseconds)
-    host::append_decimal(out, value, 9);
+    out.append_decimal(value, 9);
   else if (unit == StatUnit::milliseconds)
-    host::append_decimal(out, value, 3);
+    out.append_decimal(value, 3);
   else
-    append(out, value);
+    out.append(value);
 }
-void append_value(std::string& out, double value, StatUnit) { append(out, value); }
-void append_value(std::string& out, int value, StatUnit) { append(out, value); }
-void append_value(std::string& out, unsigned value, StatUnit) { append(out, value); }
-void append_value(std::string& out, bool value, StatUnit) { out += value ? '1' : '0'; }
+void append_value(TextBuffer& out, double value, StatUnit) { out.append(value); }
+void append_value(TextBuffer& out, int value, StatUnit) { out.append(value); }
+void append_value(TextBuffer& out, unsigned value, StatUnit) { out.append(value); }
+void append_value(TextBuffer& out, bool value, StatUnit) { out += value ? '1' : '0'; }
 
 template <class Value>
-void append_line(std::string& out, const std::string& metric, const std::string& between, Value value,
+void append_line(TextBuffer& out, const std::string& metric, const std::string& between, Value value,
                  StatUnit unit = StatUnit::none) {
   out += metric;
   out += between;
@@ -63,7 +64,7 @@ void append_line(std::string& out, const std::string& metric, const std::string&
 }
 
 template <class Stats>
-void append_latency(std::string& out, const std::string& prefix, const host::StatField<Stats>& field,
+void append_latency(TextBuffer& out, const std::string& prefix, const host::StatField<Stats>& field,
                     LatencySummary Stats::*member, const All<Stats>& all) {
   const auto metric = prefix + field.name + "_seconds";
   append_help(out, metric, "summary", field.help);
@@ -83,7 +84,7 @@ void append_latency(std::string& out, const std::string& prefix, const host::Sta
 
 // One metric for each state, of which one is 1.
 template <class Stats>
-void append_state(std::string& out, const std::string& metric, const host::StatField<Stats>& field,
+void append_state(TextBuffer& out, const std::string& metric, const host::StatField<Stats>& field,
                   MemoryState Stats::*member, const All<Stats>& all) {
   append_help(out, metric, "gauge", field.help);
   for (const auto& one : all)
@@ -96,7 +97,7 @@ void append_state(std::string& out, const std::string& metric, const host::StatF
 
 // Texts are labels of a metric of their own, whose value is 1.
 template <class Stats>
-void append_info(std::string& out, const std::string& prefix, std::span<const host::StatField<Stats>> fields,
+void append_info(TextBuffer& out, const std::string& prefix, std::span<const host::StatField<Stats>> fields,
                  const All<Stats>& all, const std::string& more) {
   std::vector<std::pair<const char*, std::string Stats::*>> texts;
   for (const auto& field : fields)
@@ -117,7 +118,7 @@ void append_info(std::string& out, const std::string& prefix, std::span<const ho
 }
 
 template <class Stats>
-void append_all(std::string& out, const std::string& prefix, std::span<const host::StatField<Stats>> fields,
+void append_all(TextBuffer& out, const std::string& prefix, std::span<const host::StatField<Stats>> fields,
                 const All<Stats>& all, const std::string& more_info = {}) {
   if (all.empty()) return;
   append_info(out, prefix, fields, all, more_info);
@@ -154,8 +155,7 @@ std::string label(const char* name, std::string_view value) {
 
 std::string to_prometheus(const HostStats& stats) {
   constexpr std::size_t kOfGuest = 9000, kRest = 16384;
-  std::string out;
-  out.reserve(kRest + kOfGuest * stats.guests.size());
+  TextBuffer out(kRest + kOfGuest * stats.guests.size());
   append_all(out, "vmm_host_", host::host_fields(), All<HostStats>{{&stats, std::string()}},
              label("version", host::version()));
   All<PoolStats> pools;
@@ -167,7 +167,7 @@ std::string to_prometheus(const HostStats& stats) {
   All<GuestStats> guests;
   for (const auto& guest : stats.guests) guests.emplace_back(&guest, label("guest", guest.name));
   append_all(out, "vmm_guest_", host::guest_fields(), guests);
-  return out;
+  return out.take();
 }
 
 }  // namespace vmm

@@ -1,5 +1,6 @@
 #include "host/text_out.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace vmm::host {
@@ -34,25 +35,27 @@ bool stands_for_byte(std::string_view text) noexcept {
 
 }  // namespace
 
-void append(std::string& out, double value) {
+char* write_number(char* at, double value) {
   if (!std::isfinite(value)) value = 0;
-  char digits[32];
-  const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
-  out.append(digits, static_cast<std::size_t>(end - digits));
+  return std::to_chars(at, at + kNumber, value).ptr;
 }
 
-void append_decimal(std::string& out, std::uint64_t value, int digits) {
-  char text[24];
-  auto* at = text + sizeof text;
-  for (bool nonzero = false; digits > 0; --digits, value /= 10) {
-    nonzero |= value % 10 != 0;
-    if (nonzero) *--at = static_cast<char>('0' + value % 10);
+void append(std::string& out, double value) {
+  char text[kNumber];
+  out.append(text, static_cast<std::size_t>(write_number(text, value) - text));
+}
+
+char* write_decimal(char* at, std::uint64_t value, int digits) {
+  char fraction[20];
+  int used = 0;  // of its digits, from the last that is not 0 on
+  for (int i = digits - 1; i >= 0; --i, value /= 10) {
+    fraction[i] = static_cast<char>('0' + value % 10);
+    if (used == 0 && fraction[i] != '0') used = i + 1;
   }
-  const bool fraction = at != text + sizeof text;
-  append(out, value);
-  if (!fraction) return;
-  out += '.';
-  out.append(at, static_cast<std::size_t>(text + sizeof text - at));
+  at = std::to_chars(at, at + kNumber, value).ptr;
+  if (used == 0) return at;
+  *at++ = '.';
+  return std::copy_n(fraction, used, at);
 }
 
 void append_utf8(std::string& out, std::string_view name) {

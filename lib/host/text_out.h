@@ -20,8 +20,13 @@ void append(std::string& out, Number value) {
 }
 // The shortest text that reads as the same; what is no number becomes 0.
 void append(std::string& out, double value);
-// A count of 1/10^digits as a decimal number, exactly: 1500 with 3 digits is 1.5.
-void append_decimal(std::string& out, std::uint64_t value, int digits);
+
+// Most that a number takes as text.
+inline constexpr std::size_t kNumber = 48;
+// To `at`, where there is room for kNumber bytes; the end is returned. The number as append() has it; and a count of
+// 1/10^digits as a decimal number, exactly: 1500 with 3 digits is 1.5.
+char* write_number(char* at, double value);
+char* write_decimal(char* at, std::uint64_t value, int digits);
 
 // The name as UTF-8. Bytes that are part of no character, and those of U+EF80 to U+EFFF, become U+EF00 + byte each, so
 // that different names stay different.

@@ -16,9 +16,8 @@ std::string made(F append_to, T value) {
   return out;
 }
 std::string decimal(std::uint64_t value, int digits) {
-  std::string out;
-  append_decimal(out, value, digits);
-  return out;
+  char text[kNumber];
+  return {text, write_decimal(text, value, digits)};
 }
 std::string json(std::string_view text) {
   return made([](auto& o, auto v) { append_json(o, v); }, text);
