@@ -1,5 +1,5 @@
 # cmake --install: headers, libvmm.so, libvmm.a, libvmm_heap.so, libvmm_heap.a, the package libvmm, libvmm.pc and
-# libvmm-heap.pc; the target `uninstall` takes away what the last install of this build tree has put there.
+# libvmm-heap.pc, manual pages; the target `uninstall` takes away what the last install of this build tree has put there.
 #
 # Components, each a package of its own (VmmPackage.cmake): vmm_runtime, vmm_development, vmm_tools. What names none is
 # vmm_development's.
@@ -33,6 +33,7 @@ foreach(name libvmm libvmm-heap)
   install(FILES "${PROJECT_BINARY_DIR}/${name}.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 endforeach()
 
+<<<<<<< HEAD
 if(PROJECT_IS_TOP_LEVEL)
   add_custom_target(uninstall
     COMMAND "${CMAKE_COMMAND}" "-DTREE=${PROJECT_BINARY_DIR}" -P "${PROJECT_SOURCE_DIR}/cmake/uninstall.cmake"

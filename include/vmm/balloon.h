@@ -16,8 +16,8 @@ namespace vmm {
 
 // Bytes from the beginning of the guest's memory, multiples of kPageSize.
 struct BalloonRange {
-  std::uint64_t offset = 0;
-  std::uint64_t bytes = 0;
+  std::uint64_t offset = 0;  // of the first byte
+  std::uint64_t bytes = 0;   // how many
 
   bool operator==(const BalloonRange&) const = default;
 };

@@ -23,14 +23,14 @@
 #include "vmm/export.h"
 
 #ifdef __cplusplus
-#define VMM_C_NOEXCEPT noexcept
+#define VMM_C_NOEXCEPT noexcept  // nothing throws through C
 extern "C" {
 #else
 #define VMM_C_NOEXCEPT
 #endif
 
-#define VMM_PAGE_SIZE UINT64_C(4096)
-#define VMM_HUGE_PAGE_SIZE UINT64_C(2097152)
+#define VMM_PAGE_SIZE UINT64_C(4096)          // vmm::kPageSize
+#define VMM_HUGE_PAGE_SIZE UINT64_C(2097152)  // vmm::kHugePageSize
 
 // Classes of vmm::Errc, in place of errnos: a function returns their negative.
 #define VMM_ERR_FORKED_CHILD ECHILD        // a call in a child of fork()
@@ -43,16 +43,16 @@ extern "C" {
 #define VMM_ERR_NOT_SUPPORTED EOPNOTSUPP   // the kernel or process lacks what the option asks for
 #define VMM_ERR_SHUTTING_DOWN ESHUTDOWN    // the host is being destroyed
 
-// Beside numbers of shares: 5, 10 and 20 for each MiB.
-#define VMM_SHARES_LOW UINT64_C(0xffffffffffffffff)
-#define VMM_SHARES_NORMAL UINT64_C(0xfffffffffffffffe)
-#define VMM_SHARES_HIGH UINT64_C(0xfffffffffffffffd)
+// Beside numbers of shares:
+#define VMM_SHARES_LOW UINT64_C(0xffffffffffffffff)     // 5 for each MiB
+#define VMM_SHARES_NORMAL UINT64_C(0xfffffffffffffffe)  // 10
+#define VMM_SHARES_HIGH UINT64_C(0xfffffffffffffffd)    // 20
 
 typedef struct vmm_host vmm_host;
 typedef struct vmm_guest vmm_guest;
 typedef struct vmm_pin vmm_pin;
 typedef struct vmm_seat vmm_seat;
-typedef struct vmm_balloon_answer vmm_balloon_answer;
+typedef struct vmm_balloon_answer vmm_balloon_answer;  // what a balloon driver gives
 typedef struct vmm_capabilities vmm_capabilities;
 
 // Why the last call of this thread that failed did: "operation: reason (remedy)", up to 1,023 bytes; "" before the
@@ -229,7 +229,7 @@ typedef struct vmm_guest_options {
   const char* swap_directory;
   const char* share_salt;
   const int32_t* node_affinity;  // numbers of nodes; of count 0 = every node
-  size_t node_affinity_count;
+  size_t node_affinity_count;    // of numbers
   uint32_t rebalance;     // 0 or 1, as are these
   uint32_t bind_memory;
   uint32_t large_pages;
@@ -248,7 +248,7 @@ typedef struct vmm_guest_change {
   double idle_tax;
   const char* pool;
   const int32_t* node_affinity;
-  size_t node_affinity_count;
+  size_t node_affinity_count;  // of numbers
   uint32_t rebalance;
   uint32_t unused;  // 0
 } vmm_guest_change;
@@ -400,6 +400,7 @@ typedef struct vmm_host_stats {
 
 VMM_API int vmm_guest_get_stats(const vmm_guest* guest, vmm_guest_stats* stats) VMM_C_NOEXCEPT;
 VMM_API int vmm_host_get_stats(const vmm_host* host, vmm_host_stats* stats) VMM_C_NOEXCEPT;
+// The name of VMM_STATE_..., as vmm::to_string(). Never NULL.
 VMM_API const char* vmm_state_name(int state) VMM_C_NOEXCEPT;
 
 // Every figure of the host, its pools, guests and nodes, as vmm/metrics.h tells: JSON, Prometheus' text, CSV. The text
@@ -475,8 +476,10 @@ typedef struct vmm_event {
   int32_t unused;
 } vmm_event;
 
+// What is called for an event, with the `context` that was given beside it.
 typedef void (*vmm_event_callback)(const vmm_event* event, void* context);
 
+// The name of VMM_EVENT_..., as vmm::to_string(). Never NULL.
 VMM_API const char* vmm_event_kind_name(int kind) VMM_C_NOEXCEPT;
 // Calls `callback` for every event, on a thread of its own; NULL: for none. When this returns the former is called no
 // more. What the callback may do: see vmm::Host::on_event.
@@ -508,12 +511,15 @@ typedef struct vmm_capability {
 VMM_API int vmm_probe(const char* swap_directory, vmm_capabilities** capabilities) VMM_C_NOEXCEPT;
 // What the host found when it was created.
 VMM_API int vmm_host_capabilities(const vmm_host* host, vmm_capabilities** capabilities) VMM_C_NOEXCEPT;
+// NULL: nothing.
 VMM_API void vmm_capabilities_free(vmm_capabilities* capabilities) VMM_C_NOEXCEPT;
 // VMM_LEVEL_...; VMM_LEVEL_NONE for NULL.
 VMM_API int vmm_capabilities_level(const vmm_capabilities* capabilities) VMM_C_NOEXCEPT;
+// The name of VMM_LEVEL_..., as vmm::to_string(). Never NULL.
 VMM_API const char* vmm_level_name(int level) VMM_C_NOEXCEPT;
-// How many items there are, and one of them. -ERANGE: there is no such item.
+// How many items there are.
 VMM_API size_t vmm_capabilities_count(const vmm_capabilities* capabilities) VMM_C_NOEXCEPT;
+// One of them, by number from 0. -ERANGE: there is no such item.
 VMM_API int vmm_capabilities_get(const vmm_capabilities* capabilities, size_t index,
                                  vmm_capability* item) VMM_C_NOEXCEPT;
 

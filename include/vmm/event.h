@@ -11,9 +11,10 @@
 
 namespace vmm {
 
+// What has happened.
 enum class EventKind {
   guest_created,      // reason says why its home node was chosen
-  guest_destroyed,
+  guest_destroyed,    // its memory is unmapped
   guest_managed,      // the guest is registered with userfaultfd from now on
   guest_native,       // the guest runs natively again
   guest_rehomed,      // another home node; `mechanism`: balance, swap, fairness, affinity, asked
@@ -37,26 +38,28 @@ enum class EventKind {
   limit_advice,       // a guest's limit is below the memory that it uses
 };
 
+// The enumerator's name.
 VMM_API const char* to_string(EventKind kind) noexcept;
 
+// One thing that has happened, to whom, and why.
 struct Event {
-  EventKind kind{};
+  EventKind kind{};                 // what
   std::chrono::nanoseconds time{};  // CLOCK_MONOTONIC, or the host's injected clock
   std::string guest;                // name; empty = the host itself
-  std::uint64_t bytes = 0;
+  std::uint64_t bytes = 0;          // how much, where the kind says of what
   std::string mechanism;            // "swap", "placement", ...
-  std::string reason;
+  std::string reason;               // a sentence with figures
 };
 
 // An event in the host's ledger. Numbers begin with 1 and have no gaps.
 struct EventRecord {
-  std::uint64_t sequence = 0;
-  Event event;
+  std::uint64_t sequence = 0;  // its number
+  Event event;                 // as the callback gets it
 };
 
 // What Host::events() returns: the oldest first.
 struct EventLedger {
-  std::vector<EventRecord> records;
+  std::vector<EventRecord> records;  // those that were asked for
   std::uint64_t next = 0;  // what to ask for next time
   std::uint64_t lost = 0;  // that were asked for, and are no longer kept
 };

@@ -49,6 +49,7 @@ class VMM_API Pin {
   Pin(Pin&&) noexcept;
   Pin& operator=(Pin&&) noexcept;
   ~Pin();
+  // Ends the pin; a second call does nothing.
   void release() noexcept;
   explicit operator bool() const noexcept { return guest_ != nullptr; }
 
@@ -60,6 +61,7 @@ class VMM_API Pin {
   std::uint64_t pages_ = 0;
 };
 
+// A handle of a guest. Move-only.
 class VMM_API Guest {
  public:
   Guest() noexcept;

@@ -28,6 +28,7 @@ namespace vmm {
 
 class HeapCore;
 
+// What a heap is made with.
 struct HeapOptions {
   // Asked for memory after all free memory has been given: frees something of about that many bytes (a cache), on the
   // balloon's thread. No lock of the library is held: it may use the heap, and end it. Memory can be given in whole
@@ -48,6 +49,7 @@ struct HeapStats {
   std::uint64_t pressure_failures = 0;  // of those, that threw
 };
 
+// A handle of a heap. Move-only.
 class VMM_API Heap {
  public:
   // Takes all of the guest's memory and discards what it holds; installs nothing on the guest. `guest` stays where it

@@ -27,6 +27,7 @@ namespace vmm {
 
 class HostCore;
 
+// A handle of a host. Move-only.
 class VMM_API Host {
  public:
   // Errors: EINVAL naming the option, its value and the remedy; ENOMEM; ENOTDIR, EACCES, EROFS for the
@@ -85,6 +86,7 @@ class VMM_API Host {
   // callback or not. Where `since` is more than the `next` that comes back, it was another host's.
   // Errors: as stats().
   Result<EventLedger> events(std::uint64_t since = 0) const;
+  // What probe() found when the host was created; nothing for an inert handle.
   const Capabilities& capabilities() const noexcept;
 
   explicit operator bool() const noexcept { return core_ != nullptr; }

@@ -14,29 +14,39 @@
 
 namespace vmm {
 
-// Who drives the scheduler: a thread of the library, or the caller through Host::tick().
-enum class Scheduler { automatic, manual };
+// Who drives the scheduler.
+enum class Scheduler {
+  automatic,  // a thread of the library
+  manual,     // the caller, through Host::tick()
+};
 
-// How a page is taken out of a guest. `automatic` takes `move` where the kernel has it.
+// How a page is taken out of a guest.
 enum class Isolation {
-  automatic,
+  automatic,      // `move` where the kernel has it
   move,           // UFFDIO_MOVE, Linux >= 6.8: atomic, copies nothing, refuses pages pinned by devices
   write_protect,  // write-protect, copy, drop: Linux >= 5.14; devices must be announced by Guest::pin
 };
 
-// How swap files are read and written. `automatic` takes io_uring where it is allowed.
-enum class SwapIo { automatic, io_uring, threads };
+// How swap files are read and written.
+enum class SwapIo {
+  automatic,  // io_uring where it is allowed
+  io_uring,   // or Host::create() fails
+  threads,    // pread and pwrite, by some threads of a node
+};
 
 // When a guest is registered with userfaultfd.
 enum class Management {
   automatic,    // on_demand where the budget can be kept that way, else at_creation
   on_demand,    // it runs natively while the host has room. Guests that together are larger than a small budget (2 GiB
                 // on 2 processors, 16 GiB on 16 or more) may outgrow it before they are managed
-  at_creation,
+  at_creation,  // it never runs natively
 };
 
 // What attach_current_thread does with the thread.
-enum class Attach { bind, measure_only };
+enum class Attach {
+  bind,          // it runs on the home node's processors, and its processor time is counted
+  measure_only,  // its processor time is counted
+};
 
 // By how much free memory the state of the host is told, from which follows what is done.
 enum class MemoryLadder {
@@ -52,6 +62,7 @@ enum class InitialPlacement {
   load_and_distance,  // the one with the least load of processors and memory, then the nearest to the others
 };
 
+// What a host is made with. Values that are not permitted are refused by Host::create().
 struct HostOptions {
   // Memory all guests together may consume, in bytes, metadata and buffers included: at least 16 MiB, and on machines
   // of many nodes 4 MiB beside the buffers, which are about 4.2 MiB a node.
@@ -70,7 +81,7 @@ struct HostOptions {
   std::chrono::milliseconds swap_retry_timeout = std::chrono::seconds(300);
   // Free share of `memory` below which guests are reclaimed from (ESX high/soft threshold, 6 %). 0-0.5.
   double min_free = 0.06;
-  MemoryLadder memory_ladder = MemoryLadder::classic;
+  MemoryLadder memory_ladder = MemoryLadder::classic;  // how the state of memory is told
   // Longest time between two computations of the guests' targets (ESX BalancePeriod, 15 s). They are computed as well
   // when free memory has changed by 2 % of `memory`.
   std::chrono::milliseconds balance_period = std::chrono::seconds(15);
@@ -90,7 +101,7 @@ struct HostOptions {
   std::chrono::milliseconds balloon_timeout = std::chrono::seconds(1);
   // In state low, guests above their target stop at their next fault: for this long at most. 0 = they do not stop.
   std::chrono::milliseconds stop_timeout = std::chrono::seconds(1);
-  InitialPlacement placement = InitialPlacement::round_robin;
+  InitialPlacement placement = InitialPlacement::round_robin;  // which node is a new guest's home
   // Time between two looks of the home-node scheduler (ESX, 2 s).
   std::chrono::milliseconds rebalance_period = std::chrono::seconds(2);
   // The scheduler gives guests other homes when load changes; false: only Guest::rehome() does. The load of a node is
@@ -100,8 +111,9 @@ struct HostOptions {
   double rebalance_imbalance = 0.10;
   // What a move must lower it by at least (ESX, 2 %). 0-1.
   double rebalance_improvement = 0.02;
-  // Two guests may change places where no single move helps (ESX, yes), at most every so many periods (ESX, 3).
+  // Two guests may change places where no single move helps (ESX, yes),
   bool rebalance_swap = true;
+  // at most every so many periods (ESX, 3). At least 1.
   std::uint32_t rebalance_swap_interval = 3;
   // Periods between moves for long-term fairness (ESX, 5); 0: none.
   std::uint32_t rebalance_fairness_interval = 5;
@@ -143,12 +155,13 @@ struct HostOptions {
   std::string stats_socket = {};
   // Whoever can use it may also reclaim, restore, rehome, share and set, by POST /control/...
   bool stats_control = false;
-  Scheduler scheduler = Scheduler::automatic;
-  Isolation isolation = Isolation::automatic;
-  SwapIo swap_io = SwapIo::automatic;
-  Management management = Management::automatic;
+  Scheduler scheduler = Scheduler::automatic;     // who drives the scheduler
+  Isolation isolation = Isolation::automatic;     // how pages are taken out of a guest
+  SwapIo swap_io = SwapIo::automatic;             // how swap files are read and written
+  Management management = Management::automatic;  // when guests are registered with userfaultfd
 };
 
+// What a guest is made with. Values that are not permitted are refused by Host::create_guest().
 struct GuestOptions {
   // Shown in events, statistics and errors. Not empty, unique within the host, no '/'.
   std::string name;
@@ -187,7 +200,7 @@ struct GuestOptions {
   bool core_dump = false;
 };
 
-// What is to change of a guest or a host that runs: what is not named stays.
+// What is to change of a guest that runs: what is not named stays. Fields as those of GuestOptions.
 struct GuestChange {
   std::optional<Shares> shares{};
   std::optional<std::uint64_t> reservation{};
@@ -200,6 +213,7 @@ struct GuestChange {
   std::optional<bool> rebalance{};
 };
 
+// What is to change of a host that runs: what is not named stays. Fields as those of HostOptions.
 struct HostChange {
   std::optional<std::uint64_t> memory{};
   std::optional<double> min_free{};

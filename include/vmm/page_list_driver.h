@@ -20,6 +20,7 @@
 
 namespace vmm {
 
+// The list; it may outlive its guest.
 class VMM_API PageListDriver final : public BalloonDriver {
  public:
   // on_pressure(bytes): the host wants memory, and so many bytes more than are free. Called on the host's thread, which

@@ -11,7 +11,7 @@ namespace vmm {
 
 // Names are paths: "/production", "/production/web". The root, "/", always exists, and is the host.
 struct PoolOptions {
-  Shares shares = Shares::normal();
+  Shares shares = Shares::normal();  // its claim to memory against its siblings
   // Memory guaranteed to the pool's guests together, in bytes: at most what its parent has unreserved.
   std::uint64_t reservation = 0;
   // Its guests may reserve more than that, from what the parent has unreserved.

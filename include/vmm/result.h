@@ -23,15 +23,16 @@ enum class Errc {
   shutting_down,       // the host is being destroyed
 };
 
+// The category of Errc, named "vmm".
 VMM_API const std::error_category& error_category() noexcept;
+// An Errc as std::error_code; also by conversion: `error.code == vmm::Errc::pin_limit`.
 inline std::error_code make_error_code(Errc e) noexcept { return {static_cast<int>(e), error_category()}; }
 
-// What went wrong. `operation` names the call or the option field with its value, `remedy` what the
-// caller can do; both are English sentences without a final newline.
+// What went wrong. Texts are English sentences without a final newline.
 struct Error {
-  std::error_code code;
-  std::string operation;
-  std::string remedy;
+  std::error_code code;   // an Errc, or an errno (std::generic_category)
+  std::string operation;  // the call or the option field, with its value
+  std::string remedy;     // what the caller can do; may be empty
 
   // "operation: reason (remedy)". Allocates.
   std::string message() const {
@@ -41,6 +42,7 @@ struct Error {
   }
 };
 
+// A value or an Error: `if (!result) use(result.error()); else use(*result);`.
 template <class T>
 using Result = tl::expected<T, Error>;
 

@@ -9,11 +9,14 @@
 
 namespace vmm {
 
+// So many for each MiB, or a number of them.
 class Shares {
  public:
-  // 5, 10 and 20 shares for each MiB of the guest; a pool counts as a guest of 16 GiB.
+  // 5 shares for each MiB of the guest; a pool counts as a guest of 16 GiB.
   static constexpr Shares low() noexcept { return Shares(5, 0); }
+  // 10 for each MiB.
   static constexpr Shares normal() noexcept { return Shares(10, 0); }
+  // 20 for each MiB.
   static constexpr Shares high() noexcept { return Shares(20, 0); }
   // That many, whatever the size; at least 1.
   static constexpr Shares custom(std::uint64_t count) noexcept { return Shares(0, count); }

@@ -18,23 +18,25 @@ enum class MemoryState {
   hard,   // guests are swapped, whether they have a balloon or not
   low,    // and those above their targets stop at their next fault
 };
+// The enumerator's name.
 VMM_API const char* to_string(MemoryState state) noexcept;
 
 // Distribution of a duration, from a histogram with a resolution of about 6 %.
 struct LatencySummary {
-  std::uint64_t count = 0;
-  std::uint64_t sum_ns = 0;
-  std::uint64_t p50_ns = 0;
-  std::uint64_t p99_ns = 0;
-  std::uint64_t max_ns = 0;
+  std::uint64_t count = 0;   // how many there were
+  std::uint64_t sum_ns = 0;  // all of them together
+  std::uint64_t p50_ns = 0;  // half of them took at most this
+  std::uint64_t p99_ns = 0;  // 99 of 100
+  std::uint64_t max_ns = 0;  // the longest
 };
 
+// Figures of one guest.
 struct GuestStats {
-  std::string name;
+  std::string name;  // GuestOptions::name
   // Bytes.
   std::uint64_t memory = 0;       // size of the guest
-  std::uint64_t reservation = 0;
-  std::uint64_t limit = 0;        // 0 = none
+  std::uint64_t reservation = 0;  // never reclaimed
+  std::uint64_t limit = 0;        // most it may hold; 0 = none
   std::uint64_t resident = 0;     // in memory: in place or in staging; zero pages filled ahead included
   std::uint64_t granted = 0;      // resident + shared: its pages that hold something and are not in the swap file
   std::uint64_t staging = 0;      // part of `resident` that is isolated and not yet written
@@ -49,7 +51,7 @@ struct GuestStats {
   std::uint64_t overhead = 0;     // tables and seats of this guest, and what the kernel's page tables for it take
   std::uint64_t active = 0;       // estimate of the memory in use; the guest's size until it was sampled
   std::uint64_t active_error = 0; // standard error of the last sample
-  std::uint64_t pinned = 0;
+  std::uint64_t pinned = 0;       // stays in place for a Pin
   std::uint64_t shared = 0;         // shows a copy that others show, too, or zeros; not part of `resident`
   std::uint64_t shared_zero = 0;    // of it: held nothing but zeros, and takes no memory
   std::uint64_t shared_common = 0;  // its part of those copies, each divided among all pages that show it: as of the
@@ -98,46 +100,52 @@ struct GuestStats {
   std::uint64_t stopped_ns = 0;     // for how long together
   // From the event to the answer.
   LatencySummary fault_latency;  // the four kinds below together
-  LatencySummary fill_latency, pop_latency, rescue_latency, swap_in_latency;
+  LatencySummary fill_latency;     // answered with zeros, on pages that no balloon had
+  LatencySummary pop_latency;      // answered with zeros, on ballooned pages
+  LatencySummary rescue_latency;   // answered from staging
+  LatencySummary swap_in_latency;  // answered from the swap file
   LatencySummary stop_latency;  // of it, how long faults waited because the guest was stopped; each counts as one
-  int home_node = -1;
+  int home_node = -1;            // as the kernel numbers nodes
   std::uint64_t migrations = 0;  // times it was given another home
   // Bytes. Of `resident` on the home node and on others: an estimate from some hundred pages, once a rebalance period.
-  std::uint64_t local = 0, remote = 0;
+  std::uint64_t local = 0;
+  std::uint64_t remote = 0;      // on others
   std::uint64_t migrated = 0;  // since creation: moved to a new home
-  // Stayed where they were in the last pass over the guest: pinned by a Pin or a device, home node full, or refused by
-  // the kernel. They are tried again, at growing intervals.
-  std::uint64_t migration_pinned = 0, migration_no_memory = 0, migration_refused = 0;
+  // Stayed where they were in the last pass over the guest, and are tried again, at growing intervals:
+  std::uint64_t migration_pinned = 0;     // by a Pin or a device
+  std::uint64_t migration_no_memory = 0;  // the home node was full
+  std::uint64_t migration_refused = 0;    // by the kernel
   std::uint64_t migration_rate = 0;  // bytes a second, that remote memory is moved at now
   int thread_nice = 0;               // HostOptions::cpu_weights: greatest nice value of its threads above their own
-  unsigned attached_threads = 0;
+  unsigned attached_threads = 0;     // that have a seat
   // CPU time used by the threads now attached, since they attached. Host::stats(): as the scheduler last looked, at
   // most HostOptions::rebalance_period ago.
   std::uint64_t attached_cpu_ns = 0;
   bool managed = false;               // registered with userfaultfd
-  std::string pool;
-  std::uint64_t shares = 0;
+  std::string pool;                   // GuestOptions::pool
+  std::uint64_t shares = 0;           // as a number
   double sampled = 0;                 // fraction of its pages in use, in the last whole period
   bool stopped = false;               // state low, and the guest above its target
-  bool balloon_distrusted = false;
+  bool balloon_distrusted = false;    // its balloon driver is not asked for a while
   bool swap_failed = false;           // writes to the swap file fail; retried after swap_retry_timeout
 };
 
+// Figures of one pool.
 struct PoolStats {
-  std::string name;
-  std::uint64_t shares = 0;
+  std::string name;          // its path
+  std::uint64_t shares = 0;  // as a number
   // Bytes.
-  std::uint64_t reservation = 0;
+  std::uint64_t reservation = 0;  // guaranteed to its guests together
   std::uint64_t reserved = 0;  // by its guests and pools; may be more than the reservation if that is expandable
   std::uint64_t limit = 0;     // 0 = none
   std::uint64_t consumed = 0;  // by its guests, overhead included
-  bool expandable_reservation = true;
+  bool expandable_reservation = true;  // its guests may reserve more, from what the parent has
 };
 
 // A node that can be a home.
 struct NodeStats {
-  int id = -1;
-  unsigned processors = 0;
+  int id = -1;                  // as the kernel numbers it
+  unsigned processors = 0;      // that this process may use
   unsigned guests = 0;          // homed there
   // What they are entitled to and want of its processors: 1 = all of them. 0 where there is one node, and no
   // cpu_weights: nobody looks.
@@ -148,6 +156,7 @@ struct NodeStats {
   std::uint64_t promised = 0;   // sizes of the guests homed there, or limits where less
 };
 
+// Figures of a host, its pools, nodes and guests.
 struct HostStats {
   std::uint64_t time_ns = 0;       // when they were taken: the host's time, as in Event
   std::uint64_t wall_time_ms = 0;  // the same since 1970 began, by the system's clock
@@ -157,22 +166,22 @@ struct HostStats {
   std::uint64_t free = 0;      // memory - consumed, at least 0
   std::uint64_t overhead = 0;  // metadata and buffers of the library, and at most what the kernel's page tables take
   std::uint64_t reserved = 0;  // sum of the guests' reservations
-  std::uint64_t swapped = 0;
-  std::uint64_t ballooned = 0;
-  // Sums of the guests'.
-  std::uint64_t shared = 0;
-  std::uint64_t shared_zero = 0;
-  std::uint64_t shared_common = 0;
-  std::uint64_t shared_saved = 0;
-  std::uint64_t shared_within = 0;
-  std::uint64_t shared_between = 0;
+  // Sums of the guests':
+  std::uint64_t swapped = 0;         // only in the swap files
+  std::uint64_t ballooned = 0;       // given up by balloon drivers and not touched since
+  std::uint64_t shared = 0;          // pages that show a copy that others show, too, or zeros
+  std::uint64_t shared_zero = 0;     // of it: zeros
+  std::uint64_t shared_common = 0;   // the guests' parts of the copies
+  std::uint64_t shared_saved = 0;    // shared - shared_common
+  std::uint64_t shared_within = 0;   // saved by what is equal within a guest
+  std::uint64_t shared_between = 0;  // saved by what is equal between guests
   std::uint64_t share_cpu_ns = 0;     // of the guests there are
   double share_saved_per_second = 0;  // shared_saved by second of that processor time; 0: none was spent
   std::uint64_t share_frames = 0;     // the copies that are shown, now; part of `consumed`
   std::uint64_t min_free = 0;  // below this much free memory the state is no longer high
-  MemoryState state = MemoryState::high;
+  MemoryState state = MemoryState::high;  // how short memory is
   std::vector<PoolStats> pools;    // the root first
-  std::vector<GuestStats> guests;
+  std::vector<GuestStats> guests;  // in the order of their creation
   std::vector<int> nodes;          // node ids as the kernel numbers them
   std::vector<NodeStats> homes;    // as nodes
   std::string capability_level;    // "full", "baseline" ...
@@ -194,14 +203,17 @@ struct ShareReport {
 struct ShareEstimate {
   // Guests of equal salt; one that has none of its own is a group alone, and named by the guest.
   struct Group {
-    std::string salt;
-    std::uint64_t guests = 0;
+    std::string salt;          // GuestOptions::share_salt, or the guest's name
+    std::uint64_t guests = 0;  // how many
     std::uint64_t looked = 0;  // pages in memory
     std::uint64_t zero = 0;    // hold nothing but zeros
     std::uint64_t saved = 0;   // zero, and pages equal to another of the group
   };
-  std::vector<Group> groups;
-  std::uint64_t looked = 0, zero = 0, saved = 0;  // sums
+  std::vector<Group> groups;  // one for each salt
+  // Sums:
+  std::uint64_t looked = 0;
+  std::uint64_t zero = 0;   // hold nothing but zeros
+  std::uint64_t saved = 0;  // as salts are
   std::uint64_t saved_in_one_group = 0;  // what would be saved if all guests were of one salt
 };
 

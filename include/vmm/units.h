@@ -5,9 +5,9 @@
 
 namespace vmm {
 
-inline constexpr std::uint64_t KiB = 1024;
-inline constexpr std::uint64_t MiB = 1024 * KiB;
-inline constexpr std::uint64_t GiB = 1024 * MiB;
+inline constexpr std::uint64_t KiB = 1024;        // 2^10 bytes
+inline constexpr std::uint64_t MiB = 1024 * KiB;  // 2^20 bytes
+inline constexpr std::uint64_t GiB = 1024 * MiB;  // 2^30 bytes
 
 // Size of a page, in bytes. Offsets and lengths given to a Guest are multiples of it.
 inline constexpr std::uint64_t kPageSize = 4 * KiB;

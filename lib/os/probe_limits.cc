@@ -65,7 +65,7 @@ void probe_limits(Capabilities& caps) {
             "threads do the swap I/O",
             "ulimit -l 8192, or LimitMEMLOCK=");
   add_limit(caps, "rlimit_as", "Max address space", 0, true,
-            "every guest takes its memory and 4 MiB of address space whether it is resident or not; beyond the limit "
+            "every guest takes twice its memory and 12 MiB of address space, resident or not; beyond the limit "
             "create_guest fails with ENOMEM",
             "ulimit -v unlimited, or LimitAS=infinity");
 }

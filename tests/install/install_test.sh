@@ -29,6 +29,9 @@ libdir=$(dirname "$(find "$prefix" -name libvmm.a)")
 [[ -f $libdir/libvmm_heap.a ]] || missing "libvmm_heap.a is not installed"
 [[ -f $libdir/pkgconfig/libvmm.pc ]] || missing "libvmm.pc is not installed"
 [[ -f $libdir/pkgconfig/libvmm-heap.pc ]] || missing "libvmm-heap.pc is not installed"
+for section in 3 7; do
+  [[ -f $prefix/share/man/man$section/libvmm.$section ]] || missing "libvmm.$section is not installed"
+done
 # vmmctl is built with the tests; it finds libvmm.so wherever both are.
 if [[ -e $build/tools/vmmctl ]]; then
   [[ -f $prefix/share/man/man1/vmmctl.1 ]] || missing "vmmctl.1 is not installed"

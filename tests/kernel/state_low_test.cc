@@ -281,6 +281,7 @@ TEST_P(StateLow, ReservationsHoldInLow) {
   Filler filler(rig_.host(), big, at);
   // Its file is left alone for an hour then, and memory stays low, while the other's takes writes.
   EXPECT_TRUE(test::eventually([&] { return big.stats()->swap_failed; }));
+  EXPECT_EQ(*reserved.reclaim(32 * MiB), 0u);  // waits for all writes under way: they fail too
   allow_writes();
   for (int i = 0; i < 5; ++i) {
     rig_.tick();

@@ -77,8 +77,10 @@ class NodeRig final : private region::MemoryDemand, private region::CreditWaiter
   // Ends the guest, as a host does it.
   void remove(RigGuest& guest);
 
-  // Waits until nobody works on a page of the guest: who waits for a page is woken before its word is unlocked. Drops
-  // the originals of pages that were rescued by copying.
+  // Waits until nobody works on a page of the guest (who waits for a page is woken before its word is unlocked), and
+  // until the fault thread has answered all that it has read: who faulted may have been woken by the answer to another
+  // fault, and one answered late brings a page back that has left meanwhile. Drops the originals of pages that were
+  // rescued by copying.
   void settle(RigGuest& guest);
   // Settles, then parks all that can be parked: isolated pages. Returns how many pages.
   std::uint64_t park(RigGuest& guest);
@@ -114,6 +116,7 @@ class NodeRig final : private region::MemoryDemand, private region::CreditWaiter
   }
   void targets_wanted() noexcept override {}
   void credit_returned() noexcept override { faults_->bell().ring(); }
+  std::unique_ptr<RigGuest> make(const RigGuestOptions& options);
 
   TempDirectory directory_;
   const bool move_;
@@ -127,6 +130,7 @@ class NodeRig final : private region::MemoryDemand, private region::CreditWaiter
   std::unique_ptr<reclaim::SwapIn> swap_in_;
   std::unique_ptr<region::FaultService> faults_;
   std::unique_ptr<reclaim::SwapOut> out_;
+  std::unique_ptr<RigGuest> idle_;  // has no faults: to let go of it, the fault thread goes through its loop once
   std::vector<std::unique_ptr<RigGuest>> guests_;
   std::uint64_t next_id_ = 1;
   base::Nanos now_{1};

@@ -118,6 +118,12 @@ std::string name_text(const Guest& guest, std::size_t width, Charset charset) {
   return fitted(printable(guest.name, charset), width - takes, Align::left, charset) + mark;
 }
 
+// Of `count` rows, of which `room` are seen: the first that is, so that the selected one is in the middle where it can.
+std::size_t first_shown(std::size_t selected, std::size_t count, std::size_t room) {
+  if (count <= room) return 0;
+  return std::min(selected > room / 2 ? selected - room / 2 : 0, count - room);
+}
+
 std::size_t name_width(std::size_t width) { return std::clamp<std::size_t>(width / 6, 12, 30); }
 
 }  // namespace
@@ -188,10 +194,7 @@ Lines guest_lines(const TopState& state, Area area) {
   const auto rows = state.rows();
   const std::size_t room = area.height - 1;
   const std::size_t selected = state.selected_row(rows);
-  std::size_t first = selected > room / 2 ? selected - room / 2 : 0;
-  if (rows.size() > room) first = std::min(first, rows.size() - room);
-  if (rows.size() <= room) first = 0;
-  for (std::size_t i = first; i < rows.size() && lines.size() < area.height; ++i) {
+  for (std::size_t i = first_shown(selected, rows.size(), room); i < rows.size() && lines.size() < area.height; ++i) {
     const Guest& guest = *rows[i].guest;
     const Style style = i == selected ? Style::selected : row_style(guest);
     Line line;
@@ -318,7 +321,8 @@ Lines help_lines(const TopState& state, Area area) {
 
 Lines choice_lines(const TopState& state, Area area) {
   Lines lines{filled(Line(" vmmctl top  which host?", Style::title), area.width, Style::title, state.charset), Line()};
-  for (std::size_t i = 0; i < state.hosts.size(); ++i)
+  const std::size_t room = area.height - std::min(area.height, lines.size());
+  for (auto i = first_shown(state.host, state.hosts.size(), room); i < state.hosts.size(); ++i)
     lines.emplace_back("  " + describe(state.hosts[i]), i == state.host ? Style::selected : Style::plain);
   return lines;
 }

@@ -231,6 +231,21 @@ TEST_F(TopModelTest, OfSeveralHostsOneIsChosen) {
   EXPECT_EQ(model_.state().socket, "/b.vmm");
 }
 
+TEST_F(TopModelTest, TheChosenHostIsSeenHoweverManyThereAre) {
+  TopState first = state();
+  first.view = View::hosts;
+  const auto socket = [](int i) { return "/h" + std::to_string(i) + ".vmm"; };
+  for (int i = 10; i < 50; ++i) first.hosts.push_back({socket(i), HostInfo{"0.1.0", i, 0, false}});
+  model_ = TopModel(first);
+  EXPECT_THAT(screen(80, 24), AllOf(HasSubstr("/h10.vmm"), Not(HasSubstr("/h49.vmm"))));
+  for (int i = 11; i < 50; ++i) {
+    press(Key::Kind::down);
+    EXPECT_THAT(screen(80, 24), HasSubstr(socket(i)));
+  }
+  EXPECT_EQ(press(Key::Kind::enter), Action::attach);
+  EXPECT_EQ(model_.state().socket, "/h49.vmm");
+}
+
 TEST_F(TopModelTest, NoScreenIsTooSmallAndNoNameBreaksOne) {
   fake::Scenario scenario({.guests = 40, .nodes = 8});
   scenario.rename(0, "\x1b[2J\n\ttab");
