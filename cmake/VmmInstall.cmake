@@ -33,7 +33,10 @@ foreach(name libvmm libvmm-heap)
   install(FILES "${PROJECT_BINARY_DIR}/${name}.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 endforeach()
 
-<<<<<<< HEAD
+foreach(section 3 7)
+  install(FILES "${PROJECT_SOURCE_DIR}/docs/man/libvmm.${section}" DESTINATION "${CMAKE_INSTALL_MANDIR}/man${section}")
+endforeach()
+
 if(PROJECT_IS_TOP_LEVEL)
   add_custom_target(uninstall
     COMMAND "${CMAKE_COMMAND}" "-DTREE=${PROJECT_BINARY_DIR}" -P "${PROJECT_SOURCE_DIR}/cmake/uninstall.cmake"
