@@ -8,7 +8,9 @@ if(PROJECT_IS_TOP_LEVEL)
   mark_as_advanced(VMM_CCACHE)
   foreach(language C CXX)
     if(VMM_CCACHE AND NOT DEFINED CMAKE_${language}_COMPILER_LAUNCHER)
-      set(CMAKE_${language}_COMPILER_LAUNCHER "${VMM_CCACHE}")
+      # Of what a precompiled header contains, which the tests have, it knows the macros and dates only when told so.
+      set(CMAKE_${language}_COMPILER_LAUNCHER
+          "${CMAKE_COMMAND}" -E env CCACHE_SLOPPINESS=pch_defines,time_macros "${VMM_CCACHE}")
     endif()
   endforeach()
   set(CMAKE_EXPORT_COMPILE_COMMANDS ON)

@@ -5,6 +5,7 @@ file(GLOB sources CONFIGURE_DEPENDS stress/*.cc)
 if(sources)
   add_executable(stress_tests ${sources})
   vmm_test_defaults(stress_tests)
+  vmm_precompile(stress_tests)
   target_link_libraries(stress_tests PRIVATE vmm_test_support)
   foreach(isolation move write_protect)
     string(CONCAT command "exec \"$0\" --isolation ${isolation} "

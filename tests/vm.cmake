@@ -8,6 +8,7 @@
 file(GLOB sources CONFIGURE_DEPENDS numa/*_test.cc)
 add_executable(numa_tests ${sources})
 vmm_test_defaults(numa_tests)
+vmm_precompile(numa_tests)
 target_link_libraries(numa_tests PRIVATE vmm_test_support GTest::gtest_main)
 
 string(CONCAT command "if grep -q '[-,]' /sys/devices/system/node/has_memory; then exec \"$0\"; fi; "

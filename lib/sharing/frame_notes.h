@@ -1,5 +1,7 @@
 // Frame notes: the entries of a share table that say which frame holds a page's bytes, and under which salt.
 //
+// A frame may be a double: another holds the same, but long runs were not to be broken up for it.
+//
 // A page that shows a frame is found by the hint that was noted of it before. When it shows that no more, others may do
 // so still: then the frame is noted itself. Of equal bytes under another salt nothing is to be learnt, so a frame
 // remembers its salt.
@@ -30,10 +32,13 @@ class FrameNotes {
   void set_salt(FrameRun run, std::uint32_t salt) noexcept {
     for (auto f = run.first; f < run.first + run.count; ++f) salt_of(f) = salt;
   }
+  // Another frame holds the same as this one.
+  void set_double(std::uint64_t frame) noexcept { salt_of(frame) |= kDouble; }
+  bool is_double(std::uint64_t frame) const noexcept { return (salt_of(frame) & kDouble) != 0; }
   // One reference more, if the frame has one still, and is of that salt.
   bool try_hold(std::uint64_t frame, std::uint32_t salt) noexcept {
     if (frame >= store_.capacity() || !store_.try_hold(frame)) return false;
-    if (salt_of(frame) == salt) return true;
+    if ((salt_of(frame) & ~kDouble) == salt) return true;
     static_cast<void>(store_.release({frame, 1}));
     return false;
   }
@@ -46,6 +51,8 @@ class FrameNotes {
   }
 
  private:
+  static constexpr std::uint32_t kDouble = 1U << 31;  // no salt has such a number
+
   FrameNotes(FrameStore& store, ShareTable& table, std::uint64_t key_mask, os::Mapping salts) noexcept
       : store_(store), table_(table), key_mask_(key_mask), salts_(std::move(salts)) {}
   std::uint32_t& salt_of(std::uint64_t frame) const noexcept {

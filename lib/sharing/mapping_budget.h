@@ -14,6 +14,8 @@ class MappingBudget {
  public:
   // A run in the midst of other memory.
   static constexpr std::uint64_t kOfARun = 2;
+  // A run of fewer pages is short.
+  static constexpr std::uint64_t kLong = 8;
 
   explicit MappingBudget(std::uint64_t most) noexcept : most_(most) {}
   // Of what a process with that limit, and so many mappings in use, has left, an eighth of the limit and 1,024 are kept
@@ -28,8 +30,11 @@ class MappingBudget {
     const auto used = this->used() + pending;
     if (used + kOfARun > most_) return false;
     if (used >= most_ / 4 * 3) return pages >= 64;
-    return pages >= 8 || used < most_ / 2;
+    return pages >= kLong || used < most_ / 2;
   }
+  // No mappings are left for short runs; or so many that memory is worth more than they are.
+  bool scarce() const noexcept { return used() >= most_ / 2; }
+  bool plentiful() const noexcept { return used() < most_ / 4; }
   void add(std::uint64_t mappings) noexcept { used_.fetch_add(mappings, std::memory_order_relaxed); }
   void remove(std::uint64_t mappings) noexcept { used_.fetch_sub(mappings, std::memory_order_relaxed); }
   std::uint64_t used() const noexcept { return used_.load(std::memory_order_relaxed); }

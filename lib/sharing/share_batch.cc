@@ -13,11 +13,20 @@ using region::bump;
 using region::GuestMemory;
 using region::kPagesPerHuge;
 using region::PageState;
+using region::PageWord;
 
-void ShareBatch::begin(GuestMemory& guest, std::uint64_t first, std::uint32_t salt, bool break_huge,
-                       int tid) noexcept {
+namespace {
+
+// A run of so many pages with their equals, which follow each other, is worth a double.
+constexpr auto kLong = MappingBudget::kLong;
+
+}  // namespace
+
+void ShareBatch::begin(GuestMemory& guest, std::uint64_t first, std::uint32_t salt, const PageKeys& keys,
+                       bool break_huge, int tid) noexcept {
   clear();
   tid_ = tid;
+  keys_ = &keys;
   own_.emplace(guest, first, own_words_);
   salt_ = salt;
   break_huge_ = break_huge;
@@ -29,6 +38,7 @@ void ShareBatch::clear() noexcept {
   while (piece_count_ > 0) drop_piece();
   own_reading_.reset();
   own_.reset();
+  doubles_.reset();
 }
 
 // The last one.
@@ -73,11 +83,40 @@ bool ShareBatch::extend(Piece& piece) noexcept {
   auto& pages = *piece.pages;
   const auto page = pages.end();
   if (page == pages.guest().pages() || is_spared(place_, pages.guest(), page)) return false;
-  if (!pages.lock_next(may_be_shared)) return false;
+  if (!pages.lock_next(may_be_shared) && !(take_along(piece) && pages.lock_next(may_be_shared))) return false;
   ++piece.count;
   if (equal_racy(next(), pages.at(pages.count() - 1))) return true;
   trim(piece, piece.count - 1);
   return false;
+}
+
+// The page that follows the piece's equals shows a frame already, as do so few after it that the run is worth more: if
+// it equals the locked page, it is made a page like others.
+bool ShareBatch::take_along(Piece& piece) noexcept {
+  auto& guest = piece.pages->guest();
+  const auto page = piece.pages->end();
+  auto& frames = GuestFrames::of(guest);
+  if (piece.count < kLong || !frames.mappings().scarce()) return false;
+  if (guest.credit().free() <= guest.credit().marks().low.load(std::memory_order_relaxed)) return false;
+  const auto shows = [&](PageWord w) { return may_be_hidden(w) && !w.broken() && &stores_.of(w.frame()) == &store_; };
+  const auto first = guest.table.load(page);
+  if (!shows(first)) return false;
+  std::uint64_t count = 1;
+  const auto goes_on = [&](PageWord w) { return w.state() == PageState::shared && w.frame() == first.frame() + count; };
+  while (count < kLong && page + count < guest.pages() && goes_on(guest.table.load(page + count))) ++count;
+  std::array<PageWord, 1> word;
+  LockedPages one(guest, page, word);
+  if (count == kLong || !one.lock_next(shows) || !equal_racy(next(), one.at(0))) return false;
+  const auto frame = FrameStores::frame_of(word[0].frame());
+  if (!notes_.try_hold(frame, salt_)) return false;
+  const bool hidden = frames.hide(page, 1, word.data()) == 0;
+  if (hidden) {
+    doubles_.set(own_->count() - 1);
+    ++doubles_made_;
+    notes_.note(frame, *keys_);  // for others, and for these when there are mappings
+  }
+  static_cast<void>(store_.release({frame, 1}));
+  return hidden;
 }
 
 bool ShareBatch::follow() noexcept { return piece_count_ > 0 && extend(pieces_[piece_count_ - 1]); }
@@ -236,6 +275,8 @@ std::size_t ShareBatch::share_pages(std::size_t first) noexcept {
     return end;
   }
   notes_.set_salt(*run, salt_);
+  for (std::uint64_t i = 0; i < run->count; ++i)
+    if (doubles_[begin + i]) notes_.set_double(run->first + i);
   store_.hold(*run);
   for (auto i = first; i < end; ++i) {
     auto& piece = pieces_[i];

@@ -3,11 +3,12 @@
 // compared byte by byte, and those that are equal show frames.
 //
 // The frames of pages follow each other as the guest's pages do, whatever their equals are: so one mapping shows them
-// there.
+// there. When mappings are scarce a long run gets frames of its own also for pages that show others already ("doubles").
 // Thread-safety: one thread, the worker of the node.
 #pragma once
 
 #include <array>
+#include <bitset>
 #include <cstdint>
 #include <optional>
 
@@ -15,6 +16,7 @@
 #include "sharing/frame_notes.h"
 #include "sharing/frame_stores.h"
 #include "sharing/locked_pages.h"
+#include "sharing/page_key.h"
 #include "sharing/reading.h"
 
 namespace vmm::sharing {
@@ -39,9 +41,10 @@ class ShareBatch {
   ShareBatch(const ShareBatch&) = delete;
   ShareBatch& operator=(const ShareBatch&) = delete;
 
-  // From page `first` of the guest on, of that salt, for the calling thread, whose id is given. Parts of huge pages
-  // with `break_huge` only.
-  void begin(region::GuestMemory& guest, std::uint64_t first, std::uint32_t salt, bool break_huge, int tid) noexcept;
+  // From page `first` of the guest on, of that salt with its keys, which outlive the batch, for the calling thread,
+  // whose id is given. Parts of huge pages with `break_huge` only.
+  void begin(region::GuestMemory& guest, std::uint64_t first, std::uint32_t salt, const PageKeys& keys, bool break_huge,
+             int tid) noexcept;
 
   // The next page is locked, and read with next(); then it is added, or let go of. False: it cannot be shared now.
   bool lock_next() noexcept;
@@ -63,6 +66,9 @@ class ShareBatch {
   void share() noexcept;
   void clear() noexcept;
 
+  // Grows when a page is to get a double.
+  std::uint64_t doubles() const noexcept { return doubles_made_; }
+
  private:
   // Pages from own page first() + `at` on, whose equals follow each other, too.
   struct Piece {
@@ -81,6 +87,7 @@ class ShareBatch {
 
   bool is_spared(HugePlace& place, region::GuestMemory& guest, std::uint64_t page) const noexcept;
   bool extend(Piece& piece) noexcept;
+  bool take_along(Piece& piece) noexcept;
   void trim(Piece& piece, std::uint64_t count) noexcept;
   void begin_reading(std::optional<Reading>& reading, region::GuestMemory& guest) noexcept;
   bool is_equal_before(Equal equal, std::uint64_t count) noexcept;
@@ -103,6 +110,9 @@ class ShareBatch {
   std::uint32_t salt_ = 0;
   int tid_ = 0;
   bool break_huge_ = false;
+  const PageKeys* keys_ = nullptr;
+  std::bitset<LockedPages::kMost> doubles_;  // own pages, by number in the batch, that others' frames hold, too
+  std::uint64_t doubles_made_ = 0;
   HugePlace own_place_, place_;
 };
 

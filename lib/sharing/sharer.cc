@@ -56,6 +56,10 @@ struct Sharer::Member {
   // when the one began that is under way; whether that has left nothing so far.
   std::uint64_t settled = ~std::uint64_t{0}, releases = 0;
   bool leaves_nothing = false;
+  // Doubles that had been made when the last pass began that left none of this guest's, and when the one began that is
+  // under way; whether that takes them back.
+  std::uint64_t undoubled = 0, doubles = 0;
+  bool undoubles = false;
   // The same, and what the guest held, when its sharing was told last.
   std::uint64_t told_changes = ~std::uint64_t{0}, told_resident = 0;
   Unchanged unchanged;
@@ -154,6 +158,7 @@ bool Sharer::step(GuestMemory& guest, std::uint64_t most, bool break_huge) {
   member->begun = false;
   if (member->leaves_nothing && member->due.all_done()) member->unchanged.left_nothing();
   member->settled = member->leaves_nothing ? member->releases : ~std::uint64_t{0};
+  if (member->undoubles && member->leaves_nothing) member->undoubled = member->doubles;
   guest.counters.share.waiting.store(0, std::memory_order_relaxed);
   return true;
 }
@@ -169,7 +174,9 @@ bool Sharer::begin_pass(Member& member) noexcept {
   }
   member.notes = whole || member.unnoted;
   member.unnoted = false;
-  if (once_more || member.notes) member.unchanged.forget();
+  member.doubles = batch_.doubles();
+  member.undoubles = member.undoubled != member.doubles && mappings.plentiful();
+  if (once_more || member.notes || member.undoubles) member.unchanged.forget();
   if (member.unchanged.begin(member.guest, stores_, others_faults_)) return false;
   member.begun = true;
   member.releases = stores_.releases();
@@ -187,8 +194,8 @@ std::uint64_t Sharer::look_at_chunk(Member& member, std::uint64_t first, std::ui
     table_->sweep(sweep_hand_, kSwept, [&](std::uint64_t frame) { return store_.references(frame) == 0; });
   if (guest.counters.shared != 0) {
     // Then they are pages like others.
-    const bool settled = member.settled == stores_.releases();
-    const bool none_left = taken_back_.take(guest, member.keys, first, count, settled, deadline);
+    const bool settled = member.settled == stores_.releases() && !member.undoubles;
+    const bool none_left = taken_back_.take(guest, member.keys, first, count, settled, member.undoubles, deadline);
     member.leaves_nothing = member.leaves_nothing && none_left;
     if (member.notes) note_frames(member, first, count);
   }
@@ -217,7 +224,7 @@ std::uint64_t Sharer::look_from(Member& member, std::uint64_t page, std::uint64_
     return 1;
   }
   const auto begin = [&](std::uint64_t first) {
-    batch_.begin(member.guest, first, member.salt_number, break_huge, tid_);
+    batch_.begin(member.guest, first, member.salt_number, member.keys, break_huge, tid_);
     return batch_.lock_next();
   };
   // A batch that was begun and not shared must not outlive this: its guest may end.
@@ -395,7 +402,7 @@ bool Sharer::find_broken(GuestMemory& guest, std::uint64_t most) noexcept {
   const Deadline deadline(most_time_);
   for (auto& page = member->next_broken; most > 0 && page < guest.pages();) {
     const auto count = std::min({region::kMostTaken, guest.pages() - page, most});
-    static_cast<void>(taken_back_.take(guest, member->keys, page, count, false, deadline));
+    static_cast<void>(taken_back_.take(guest, member->keys, page, count, false, false, deadline));
     page += count;
     most -= count;
   }

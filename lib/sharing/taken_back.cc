@@ -17,7 +17,7 @@ using region::PageState;
 using region::PageWord;
 
 bool TakenBack::take(GuestMemory& guest, const PageKeys& keys, std::uint64_t first, std::uint64_t count, bool settled,
-                     const Deadline& deadline) noexcept {
+                     bool doubles, const Deadline& deadline) noexcept {
   const auto end = first + count;
   while (first < end && guest.table.load(first).state() != PageState::shared) ++first;
   if (first == end) return true;
@@ -27,7 +27,8 @@ bool TakenBack::take(GuestMemory& guest, const PageKeys& keys, std::uint64_t fir
   const auto is_foreign = [&](PageWord word) { return &stores_.of(word.frame()) != &store_; };
   const auto is_one = [&](PageWord word) {
     if (!may_be_hidden(word)) return false;
-    return word.broken() || stores_.references(word.frame()) == 1 || (is_foreign(word) && roomy);
+    if (word.broken() || stores_.references(word.frame()) == 1) return true;
+    return roomy && (is_foreign(word) || (doubles && notes_.is_double(FrameStores::frame_of(word.frame()))));
   };
   // A page taken out of the midst of a run costs two mappings more; all of the run, none.
   bool all = false;

@@ -1,5 +1,6 @@
 // Taken back: pages that show frames, and should not any more, are pages like others again: those that were written
-// since, those whose frames nobody else has, which as frames could not be swapped, and those of a former home.
+// since, those whose frames nobody else has, which as frames could not be swapped, those of a former home, and those
+// whose frames are doubles, when mappings are plentiful: they show the other frame then.
 //
 // The kernel tells nobody when it gives a writer a page of its own ("broken"); it is asked. Broken pages are marked and
 // charged where they are, which is cheap; taken out of their run they are as time permits.
@@ -23,10 +24,10 @@ class TakenBack {
       : stores_(stores), store_(store), notes_(notes) {}
 
   // Of pages [first, first + count), count <= region::kMostTaken, those that should be. `settled`: of all that the
-  // guest showed before none should, and since then no frame has lost anybody: only what was written may be due. True:
-  // none is left that should be.
+  // guest showed before none should, and since then no frame has lost anybody: only what was written may be due.
+  // `doubles`: those, too. True: none is left that should be.
   bool take(region::GuestMemory& guest, const PageKeys& keys, std::uint64_t first, std::uint64_t count, bool settled,
-            const Deadline& deadline) noexcept;
+            bool doubles, const Deadline& deadline) noexcept;
   // Any, but those first that were written, until there are so many: others can be swapped only so. Returns how many.
   static std::uint64_t give_up(region::GuestMemory& guest, std::uint64_t most) noexcept;
 

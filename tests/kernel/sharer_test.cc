@@ -431,6 +431,53 @@ TEST_P(Sharing, FramesFollowTheGuestThatIsLookedAt) {
   expect_sums({&a, &b});
 }
 
+// Three pages in the midst of a run are equal to others of their guest, and show frames before the run is found. While
+// mappings are scarce the run gets frames of its own, and is one mapping in both guests; when there are plenty again each
+// of those pages shows the one frame that all have.
+TEST_P(Sharing, ALongRunHasFramesOfItsOwnWhileMappingsAreScarce) {
+  constexpr std::uint64_t kRun = 64;
+  constexpr std::array<std::uint64_t, 3> kSingles{10, 20, 30};
+  auto &a = add(), &b = add();
+  a.fill();
+  b.fill();
+  fill_common(a, 0, kRun, 0);
+  for (const auto page : kSingles) {
+    fill_common(a, 100 + 2 * page, 1, page);
+    fill_common(a, 101 + 3 * page, 1, page);
+  }
+  pass({&a});
+  ASSERT_EQ(count(a, PageState::shared), 9u);
+  ASSERT_EQ(store_->in_use(), 3u);
+  const auto others = mappings_.most() / 2;
+  mappings_.add(others);
+  fill_common(b, 0, kRun, 0);
+  pass({&b});
+  EXPECT_EQ(count(b, PageState::shared), kRun);
+  EXPECT_EQ(store_->in_use(), kRun + 3) << "three doubles";
+  EXPECT_EQ(mappings_in(b.at(0), kRun * kPageSize), 1u);
+  EXPECT_EQ(mappings_in(a.at(0), kRun * kPageSize), 1u);
+  expect_sums({&a, &b});
+  pass({&a, &b});
+  EXPECT_EQ(store_->in_use(), kRun + 3) << "they stay";
+  EXPECT_EQ(mappings_in(b.at(0), kRun * kPageSize), 1u);
+
+  mappings_.remove(others);
+  pass({&a, &b});
+  pass({&a, &b});
+  EXPECT_EQ(store_->in_use(), kRun) << "each page once";
+  EXPECT_EQ(count(a, PageState::shared), kRun + 6);
+  EXPECT_EQ(count(b, PageState::shared), kRun);
+  EXPECT_EQ(anonymous(a), kPages - kRun - 6);
+  for (auto* guest : {&a, &b}) EXPECT_EQ(wrong_common(*guest, 0, kRun, 0), "");
+  for (const auto page : kSingles) {
+    EXPECT_EQ(wrong_common(a, 100 + 2 * page, 1, page), "");
+    EXPECT_EQ(wrong_common(a, 101 + 3 * page, 1, page), "");
+  }
+  expect_sums({&a, &b});
+  for (auto* guest : {&a, &b}) sharer_->tell_sharing(guest->memory());
+  EXPECT_EQ(mappings_.used(), mappings_in(a.at(0), kBytes) + mappings_in(b.at(0), kBytes) - 2);
+}
+
 // What was not written since is not read again, where the kernel tells.
 TEST_P(Sharing, WhatIsUnchangedIsNotLookedAtAgain) {
   auto& guest = add();
@@ -581,6 +628,9 @@ TEST_P(Sharing, Hazard07_NothingIsLostWhileAllHappensAtOnce) {
       for (std::uint64_t page = kOwn; page < kSmall; ++page) added[t][page] = of_own[page];
     });
   for (int round = 0; round < 60; ++round) {
+    // Scarce in two of four rounds: long runs get frames of their own then, which are given up again.
+    if (round % 4 == 0) mappings_.add(mappings_.most() / 2);
+    if (round % 4 == 2) mappings_.remove(mappings_.most() / 2);
     for (auto* guest : guests) {
       while (!sharer_->step(guest->memory(), 100)) {
       }

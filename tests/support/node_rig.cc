@@ -65,7 +65,9 @@ NodeRig::NodeRig(const Way& way, const RigOptions& options)
   RigGuestOptions idle;
   idle.pages = idle.slots = 1;
   idle.manage = false;
+  next_id_ = 1U << 20;  // tests know the first guest by 1
   idle_ = make(idle);
+  next_id_ = 1;
 }
 
 NodeRig::~NodeRig() {

@@ -73,7 +73,9 @@ TEST(MemoryLimit, FoldersOfTheGroupAndItsAncestors) {
 }
 
 TEST(MemoryLimit, BothVersionsCountOnAHybridMachine) {
-  const auto folders = cgroup_memory_folders("4:memory:/a\n0::/b\n", std::string(kMountV1) + kMountV2);
+  std::string mounts = kMountV1;
+  mounts += kMountV2;
+  const auto folders = cgroup_memory_folders("4:memory:/a\n0::/b\n", mounts);
   ASSERT_EQ(folders.size(), 4U);
   EXPECT_EQ(folders[0].path, "/sys/fs/cgroup/b");
   EXPECT_EQ(folders[2].path, "/sys/fs/cgroup/memory/a");
