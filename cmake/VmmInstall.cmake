@@ -1,5 +1,6 @@
 # cmake --install: headers, libvmm.so, libvmm.a, libvmm_heap.so, libvmm_heap.a, the package libvmm, libvmm.pc and
-# libvmm-heap.pc, manual pages; the target `uninstall` takes away what the last install of this build tree has put there.
+# libvmm-heap.pc, manual pages; the target `uninstall` takes away what the last install of this build tree has put
+# there.
 #
 # Components, each a package of its own (VmmPackage.cmake): vmm_runtime, vmm_development, vmm_tools. What names none is
 # vmm_development's.

@@ -9,6 +9,7 @@ set(VMM_PACKAGE_REVISION 1 CACHE STRING "The packages' Debian revision")
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME libvmm)
 set(CPACK_PACKAGE_CONTACT "${VMM_PACKAGE_CONTACT}")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "")  # each package has a summary of its own
 set(CPACK_PACKAGING_INSTALL_PREFIX "${CMAKE_INSTALL_PREFIX}")
 set(CPACK_COMPONENTS_ALL vmm_runtime vmm_development)
 if(VMM_BUILD_TOOLS)

@@ -1,5 +1,6 @@
-# cmake -DTREE=<build tree> -P uninstall.cmake: removes what `cmake --install <build tree>` has installed last, and those
-# directories of it that are the project's own and empty then. $DESTDIR is before each path, as when it was installed.
+# cmake -DTREE=<build tree> -P uninstall.cmake: removes what `cmake --install <build tree>` has installed last, and
+# those directories of it that are the project's own and empty then. $DESTDIR is before each path, as when it was
+# installed.
 
 file(GLOB manifests "${TREE}/install_manifest*.txt")
 if(NOT manifests)

@@ -1,5 +1,6 @@
-# Called by cpack when everything is in its packages' directories and before it is packed: what Debian wants in a package
-# and `cmake --install` does not give: copyright and changelogs, compressed manual pages, archives without debug symbols.
+# Called by cpack when everything is in its packages' directories and before it is packed: what Debian wants in a
+# package and `cmake --install` does not give: copyright and changelogs, compressed manual pages, archives without debug
+# symbols.
 cmake_minimum_required(VERSION 3.25)
 
 function(compress name)  # the same file from the same content

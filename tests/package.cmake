@@ -10,7 +10,8 @@ endif()
 
 add_test(NAME package COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/package/package_test.sh" "${PROJECT_SOURCE_DIR}")
 set_tests_properties(package PROPERTIES LABELS package RESOURCE_LOCK packages TIMEOUT 3600 SKIP_RETURN_CODE 77)
-add_test(NAME package.bare_machine COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/package/bare_machine.sh" "${PROJECT_SOURCE_DIR}")
+add_test(NAME package.bare_machine
+  COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/package/bare_machine.sh" "${PROJECT_SOURCE_DIR}")
 set_tests_properties(package.bare_machine PROPERTIES LABELS vm_full RESOURCE_LOCK packages TIMEOUT 3600
                      SKIP_RETURN_CODE 77)
 

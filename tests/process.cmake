@@ -1,5 +1,6 @@
 # Processes that end, or unload the library, while hosts and guests are alive or have been: programs of their own, since
-# what a test's binary links and has in static storage is part of the matter. Label kernel: they run under the sanitizers.
+# what a test's binary links and has in static storage is part of the matter. Label kernel: they run under the
+# sanitizers.
 
 # With libvmm.so and with libvmm.a: the library's own statics are destroyed at other times.
 foreach(kind "" _static)

@@ -22,5 +22,6 @@ if(NOT VMM_SANITIZE)
   add_test(NAME install.consumer
     COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/install/install_test.sh" "${CMAKE_COMMAND}" "${PROJECT_BINARY_DIR}"
             "${PROJECT_SOURCE_DIR}" "${CMAKE_CXX_COMPILER}" "${CMAKE_GENERATOR}" "${CMAKE_C_COMPILER}")
-  set_tests_properties(exports exports.heap exports.static install.consumer PROPERTIES LABELS project RESOURCE_LOCK build_tree TIMEOUT 600)
+  set_tests_properties(exports exports.heap exports.static install.consumer PROPERTIES
+                       LABELS project RESOURCE_LOCK build_tree TIMEOUT 600)
 endif()

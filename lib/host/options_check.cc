@@ -39,8 +39,7 @@ Result<void> check_enums(const HostOptions& o) {
                    "round_robin or load_and_distance"),
         check_enum("HostOptions::memory_ladder", o.memory_ladder, MemoryLadder::sliding, "classic or sliding"),
         check_enum("HostOptions::scheduler", o.scheduler, Scheduler::manual, "automatic or manual"),
-        check_enum("HostOptions::isolation", o.isolation, Isolation::write_protect,
-                   "automatic, move or write_protect"),
+        check_enum("HostOptions::isolation", o.isolation, Isolation::write_protect, "automatic, move or write_protect"),
         check_enum("HostOptions::swap_io", o.swap_io, SwapIo::threads, "automatic, io_uring or threads"),
         check_enum("HostOptions::management", o.management, Management::at_creation,
                    "automatic, on_demand or at_creation")})
@@ -217,8 +216,8 @@ Result<void> check_home_node(const std::string& what, int node, const topology::
 
 Result<void> check_pool_options(const std::string& path, const PoolOptions& o) {
   const auto who = "pool \"" + path + "\": ";
-  const bool well_formed = path.size() > 1 && path.front() == '/' && path.back() != '/' &&
-                           path.find("//") == std::string::npos;
+  const bool well_formed =
+      path.size() > 1 && path.front() == '/' && path.back() != '/' && path.find("//") == std::string::npos;
   if (!well_formed) return base::invalid("pool \"" + path + "\"", "give a path as \"/production\" or \"/a/b\"");
   if (o.reservation % kPageSize != 0)
     return base::invalid(who + field("PoolOptions::reservation", o.reservation), "give a multiple of 4096");

@@ -27,8 +27,8 @@ constexpr const char* kNoUserfaultfd = "userfaultfd is not available";
 
 // An errno for each way that was tried and failed, 0 = not tried or worked.
 struct Refusals {
-  int device = 0;     // open of /dev/userfaultfd
-  int ask = 0;        // USERFAULTFD_IOC_NEW on it
+  int device = 0;  // open of /dev/userfaultfd
+  int ask = 0;     // USERFAULTFD_IOC_NEW on it
   int syscall = 0;
   int user_mode = 0;  // the system call, for faults of user mode only
 };
@@ -81,7 +81,7 @@ Opened open_userfaultfd() {
   result.user_mode_only = fd >= 0;
   result.fd = FileDescriptor(fd);
   result.detail =
-      fd >= 0 ? "user mode only works; " + both : "user mode only: " + errno_text(result.refused.user_mode) + "; " + both;
+      (fd >= 0 ? "user mode only works; " : "user mode only: " + errno_text(result.refused.user_mode) + "; ") + both;
   if (fd < 0 && filtered()) result.detail += "; this process runs under a seccomp filter";
   return result;
 }
@@ -191,8 +191,8 @@ int try_move() {
 // What gives this process the device. Through it userfaultfd needs neither the system call nor a privilege.
 std::string remedy_of_device(const Refusals& refused) {
   if (refused.ask != 0)
-    return "allow ioctl(USERFAULTFD_IOC_NEW) on /dev/userfaultfd, which can be opened, in the seccomp filter or security "
-           "module that denies it";
+    return "allow ioctl(USERFAULTFD_IOC_NEW) on /dev/userfaultfd, which can be opened, in the seccomp filter or "
+           "security module that denies it";
   if (refused.device == ENOENT)
     return "make /dev/userfaultfd visible (Linux >= 6.1 has it; docker and podman: --device /dev/userfaultfd)";
   return "let this user read and write /dev/userfaultfd (chmod, chgrp or a udev rule; docker and podman: --device "

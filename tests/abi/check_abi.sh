@@ -1,7 +1,8 @@
 #!/bin/bash
-# Compares what a shared library offers with the description of it that is checked in: exported functions, and the layout
-# of the types in the public headers. New functions are no difference, nor are fields at the end of a struct of vmm/c.h,
-# which carries its size. Anything else breaks programs that exist: docs/packaging.md says what then is to be done.
+# Compares what a shared library offers with the description of it that is checked in: exported functions, and the
+# layout of the types in the public headers. New functions are no difference, nor are fields at the end of a struct of
+# vmm/c.h, which carries its size. Anything else breaks programs that exist: docs/packaging.md says what then is to be
+# done.
 #   check_abi.sh [--renew] <library with debug information> <description> <source tree>
 # --renew writes the description.
 set -euo pipefail
@@ -21,8 +22,8 @@ fi
 
 public=(--headers-dir "$source/include/vmm" --drop-private-types)
 if [[ -n $renew ]]; then
-  abidw "${public[@]}" --exported-interfaces-only --no-corpus-path --no-comp-dir-path --no-show-locs --type-id-style hash \
-    --out-file "$description" "$library"
+  abidw "${public[@]}" --exported-interfaces-only --no-corpus-path --no-comp-dir-path --no-show-locs \
+    --type-id-style hash --out-file "$description" "$library"
   echo "$description: $(grep -c '<elf-symbol ' "$description") symbols, $(wc -c < "$description") bytes"
   exit
 fi

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Checks that a shared library exports names of the public namespace vmm and nothing else, under the given SONAME and in
-# the given nodes of its symbol map, and among them the one given; and every function of the header of C, if one is given.
+# the given nodes of its symbol map, and among them the one given; and every function of the header of C, if one is
+# given.
 #   check_exports.sh <library> <soname> <mangled name> <node of C++> [<node of C> <header of C>]
 set -euo pipefail
 

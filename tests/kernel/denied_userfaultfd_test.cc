@@ -1,5 +1,5 @@
-// Hazard 34: a process that userfaultfd is denied to, as container profiles do. What cannot be had without it is refused
-// with what is missing and how to allow it, in C++ and in C; the rest works.
+// Hazard 34: a process that userfaultfd is denied to, as container profiles do. What cannot be had without it is
+// refused with what is missing and how to allow it, in C++ and in C; the rest works.
 #include <unistd.h>
 
 #include <cerrno>
@@ -48,8 +48,12 @@ class Hazard34_Denied : public testing::TestWithParam<int> {
 // What is missing: each way and its errno, the filter; what helps: the device or the filter.
 void check_text(Findings& findings, const std::string& text, const std::string& operation) {
   const bool device = ::access("/dev/userfaultfd", R_OK | W_OK) == 0;
-  const std::vector<std::string> parts{operation, "userfaultfd is missing", "system call: ", "/dev/userfaultfd",
-                                       device ? "USERFAULTFD_IOC_NEW" : "--device /dev/userfaultfd", "seccomp filter",
+  const std::vector<std::string> parts{operation,
+                                       "userfaultfd is missing",
+                                       "system call: ",
+                                       "/dev/userfaultfd",
+                                       device ? "USERFAULTFD_IOC_NEW" : "--device /dev/userfaultfd",
+                                       "seccomp filter",
                                        "SystemCallFilter=userfaultfd"};
   for (const auto& part : parts)
     findings.check(text.find(part) != std::string::npos, "\"" + part + "\" is not in: " + text);
@@ -80,8 +84,8 @@ TEST_P(Hazard34_Denied, WhatNeedsItIsRefusedWithTheRemedy) {
     auto forced = options();
     forced.management = Management::at_creation;
     refused(Host::create(forced), Errc::not_supported, "HostOptions::management = at_creation");
-    for (const auto& [isolation, name] : {std::pair(Isolation::move, "move"),
-                                          std::pair(Isolation::write_protect, "write_protect")}) {
+    for (const auto& [isolation, name] :
+         {std::pair(Isolation::move, "move"), std::pair(Isolation::write_protect, "write_protect")}) {
       forced = options();
       forced.isolation = isolation;
       refused(Host::create(forced), Errc::not_supported, std::string("HostOptions::isolation = ") + name);

@@ -1,9 +1,11 @@
 #!/bin/bash
 # What a new user does: on a Debian 12 with nothing but its base system and a compiler, made by debootstrap in a folder,
-# the packages are installed by apt, the 20 lines of examples/hello_guest built by pkg-config and by CMake, with the shared
-# and the static library, and run; `vmmctl doctor` is asked; then the packages are removed, and nothing of them is left.
+# the packages are installed by apt, the 20 lines of examples/hello_guest built by pkg-config and by CMake, with the
+# shared and the static library, and run; `vmmctl doctor` is asked; then the packages are removed, and nothing of them
+# is left.
 #   bare_machine.sh <source tree>
-# Needs root, and Debian's mirror. Exit status 77, and the reason: it cannot be done here. Environment: VMM_DEBIAN_MIRROR.
+# Needs root, and Debian's mirror. Exit status 77, and the reason: it cannot be done here. Environment:
+# VMM_DEBIAN_MIRROR.
 set -euo pipefail
 
 source=$1
@@ -43,7 +45,9 @@ say() { echo "==> $*"; }
 say "debootstrap of bookworm from $mirror"
 if ! debootstrap --variant=minbase bookworm "$machine" "$mirror" > "$work/log" 2>&1; then
   tail -n 5 "$work/log"
-  grep -q 'Failed getting release file\|Unable to\|Couldn.t download' "$work/log" && skip "Debian's mirror cannot be reached"
+  if grep -q "Failed getting release file\|Unable to\|Couldn't download" "$work/log"; then
+    skip "Debian's mirror cannot be reached"
+  fi
   fail "debootstrap"
   exit 1
 fi
@@ -58,7 +62,9 @@ in_machine() {
     http_proxy="${http_proxy:-}" https_proxy="${https_proxy:-}" bash -euo pipefail -c "$1" > "$work/log" 2>&1 ||
     { tail -n 40 "$work/log"; return 1; }
 }
-ours() { find "$machine" -xdev \( -path "$machine/root" -o -path "$machine/packages" \) -prune -o -iname '*vmm*' -print | sort; }
+ours() {
+  find "$machine" -xdev \( -path "$machine/root" -o -path "$machine/packages" \) -prune -o -iname '*vmm*' -print | sort
+}
 
 in_machine 'apt-get update && apt-get install -y --no-install-recommends g++ cmake make pkg-config' ||
   { fail "apt cannot install a compiler"; exit 1; }
@@ -94,7 +100,8 @@ for kind in shared static; do
     if [ $kind = static ]; then flags=\${flags/-lvmm/-l:libvmm.a}; fi
     g++ -std=c++20 -Wall -Werror main.cc -o hello_$kind \$flags
     g++ -x c -std=c99 main.c -x none -o hello_c_$kind \$flags
-    cmake -S . -B build_$kind -DKIND=$kind && cmake --build build_$kind" || { fail "hello_guest does not build, $kind"; continue; }
+    cmake -S . -B build_$kind -DKIND=$kind && cmake --build build_$kind" ||
+    { fail "hello_guest does not build, $kind"; continue; }
   for program in hello_$kind hello_c_$kind build_$kind/hello; do
     runs "$program, $kind" "cd /root/hello && ./$program"
     needs=static

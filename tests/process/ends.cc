@@ -1,6 +1,7 @@
 // ends: makes hosts and guests and ends the process without destroying them, in the way its first argument names.
 //   ends <way> <swap directory>
-// Guests in static storage say as they end whether their host is still there. tests/process/ends_test.sh runs every way.
+// Guests in static storage say as they end whether their host is still there. tests/process/ends_test.sh runs every
+// way.
 #include <unistd.h>
 
 #include <cstdio>

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Processes that end while hosts and guests are alive: at exit() and its like, and with them in static storage, destroyed
-# in either order. None hangs, crashes or leaves a swap file; a sanitizer that finds something says so.
+# Processes that end while hosts and guests are alive: at exit() and its like, and with them in static storage,
+# destroyed in either order. None hangs, crashes or leaves a swap file; a sanitizer that finds something says so.
 #   ends_test.sh <program>
 set -euo pipefail
 
@@ -29,8 +29,9 @@ ends() {
   rmdir "$work/swap" 2> /dev/null || { fail "left in the swap directory: $(ls -A "$work/swap")"; rm -r "$work/swap"; }
 }
 
-nothing_made='first: inert: stats: the handle is empty, moved from, or its host is gone (the handle is empty or was moved from)'
-ended='the handle is empty, moved from, or its host is gone (the guest or its host has ended)'
+inert='the handle is empty, moved from, or its host is gone'
+nothing_made="first: inert: stats: $inert (the handle is empty or was moved from)"
+ended="$inert (the guest or its host has ended)"
 for way in return exit exit_in_thread c_exit; do
   ends "$way" "$nothing_made" "${nothing_made/first/second}"
 done
@@ -57,7 +58,7 @@ if [[ ${orders[0]} == "${orders[1]}" ]]; then
   failed=1
 fi
 # Two of each, crossed: of one pair the host ends first, of the other the guest.
-alive=first inert=second
-if [[ ${orders[0]} == guest ]]; then alive=second inert=first; fi
-ends two_hosts "$alive: its host is alive, its memory is right" "$inert: inert: stats of guest \"same name\": $ended"
+alive=first dead=second
+if [[ ${orders[0]} == guest ]]; then alive=second dead=first; fi
+ends two_hosts "$alive: its host is alive, its memory is right" "$dead: inert: stats of guest \"same name\": $ended"
 exit $failed

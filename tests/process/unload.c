@@ -73,8 +73,8 @@ static int is_mapped(void) {
 // What the program calls, found by name.
 #define FUNCTIONS(X)                                                                                                 \
   X(vmm_last_error) X(vmm_host_options_init) X(vmm_host_create) X(vmm_host_destroy) X(vmm_guest_options_init)        \
-  X(vmm_guest_create) X(vmm_guest_destroy) X(vmm_guest_memory) X(vmm_guest_reclaim) X(vmm_guest_pin) X(vmm_pin_release) \
-  X(vmm_guest_attach_current_thread) X(vmm_seat_release) X(vmm_host_stats_json) X(vmm_free) X(vmm_host_on_event)
+  X(vmm_guest_create) X(vmm_guest_destroy) X(vmm_guest_memory) X(vmm_guest_reclaim) X(vmm_guest_pin)                 \
+  X(vmm_pin_release) X(vmm_guest_attach_current_thread) X(vmm_seat_release) X(vmm_host_stats_json) X(vmm_free) X(vmm_host_on_event)
 
 typedef struct api {
 #define MEMBER(name) __typeof__(&name) name;

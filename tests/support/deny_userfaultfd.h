@@ -1,5 +1,5 @@
-// deny_userfaultfd(): from now on this process, and what it becomes by exec, has no userfaultfd, as in a container whose
-// seccomp profile denies it: neither by the system call nor by asking /dev/userfaultfd, if that can be opened.
+// deny_userfaultfd(): from now on this process, and what it becomes by exec, has no userfaultfd, as in a container
+// whose seccomp profile denies it: neither by the system call nor by asking /dev/userfaultfd, if that can be opened.
 // Thread-safety: applies to the calling thread and those that it starts; call it in a child that has one thread.
 #pragma once
 

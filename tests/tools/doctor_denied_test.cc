@@ -25,10 +25,10 @@ TEST(DoctorTest, SaysHowADeniedUserfaultfdIsAllowed) {
       findings.check_equal(said.status, 2, "exit status");
       findings.check_equal(said.err, std::string(), "standard error");
       const std::string text = in_one_line(said.out);
-      for (const char* part :
-           {"capability level none", "problem userfaultfd", "user mode only: ", "system call: ", "/dev/userfaultfd",
-            "this process runs under a seccomp filter", "nothing can be reclaimed, so the budget cannot be overcommitted",
-            "--security-opt seccomp=PROFILE", "SystemCallFilter=userfaultfd"})
+      for (const char* part : {"capability level none", "problem userfaultfd", "user mode only: ", "system call: ",
+                               "/dev/userfaultfd", "this process runs under a seccomp filter",
+                               "nothing can be reclaimed, so the budget cannot be overcommitted",
+                               "--security-opt seccomp=PROFILE", "SystemCallFilter=userfaultfd"})
         findings.check(text.find(part) != std::string::npos, std::string("\"") + part + "\" is not in: " + text);
     }));
   }
