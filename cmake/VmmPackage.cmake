@@ -44,7 +44,9 @@ set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS "${PROJECT_BINARY_DIR}")
 set(CPACK_DEBIAN_VMM_RUNTIME_PACKAGE_NAME libvmm0)
 set(CPACK_DEBIAN_VMM_RUNTIME_PACKAGE_SECTION libs)
 set(CPACK_DEBIAN_VMM_RUNTIME_PACKAGE_SHLIBDEPS ON)
-set(CPACK_DEBIAN_VMM_RUNTIME_PACKAGE_CONTROL_EXTRA "${vmm_packaging}/shlibs" "${vmm_packaging}/triggers")
+# The trigger calls ldconfig. cpack would add scripts that do, too, unless others are named; these do not exist.
+set(CPACK_DEBIAN_VMM_RUNTIME_PACKAGE_CONTROL_EXTRA "${vmm_packaging}/shlibs" "${vmm_packaging}/triggers"
+    "${vmm_packaging}/postinst" "${vmm_packaging}/postrm")
 set(CPACK_DEBIAN_VMM_RUNTIME_DESCRIPTION
 "memory overcommitment for large regions inside a process
 A program that holds many large memory regions, such as the memory of virtual

@@ -52,8 +52,9 @@ for name in "${names[@]}"; do
   diff "$work/wanted" "$work/has" || fail "$name: those above are missing (<) or not in tests/package/contents (>)"
 done
 
-# Overrides, with their reasons, are in packaging/.
-lintian --fail-on error,warning --no-tag-display-limit "${packages[@]}" || fail "lintian is not content"
+# They are not uploaded to Debian, where a first version would name the request that it answers.
+lintian --allow-root --fail-on error,warning --tag-display-limit 0 --suppress-tags initial-upload-closes-no-bugs \
+  "${packages[@]}" || fail "lintian is not content"
 
 for package in "${packages[@]}"; do dpkg-deb -x "$package" "$work/all"; done
 while read -r file; do
