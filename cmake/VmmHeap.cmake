@@ -68,14 +68,10 @@ foreach(kind "" _static)
   target_link_libraries(${target} PUBLIC vmm${kind} PRIVATE Threads::Threads ${CMAKE_DL_LIBS} m)
 endforeach()
 
-set_target_properties(vmm_heap PROPERTIES
-  VERSION ${PROJECT_VERSION}
-  SOVERSION ${PROJECT_VERSION_MAJOR}
-  INSTALL_RPATH "$ORIGIN"
-  LINK_DEPENDS "${PROJECT_SOURCE_DIR}/cmake/libvmm_heap.map")
+vmm_shared_library(vmm_heap libvmm_heap.map)
+set_target_properties(vmm_heap PROPERTIES INSTALL_RPATH "$ORIGIN")
 # jemalloc's keys of thread-local data have destructors in the library: it may not be unloaded.
-target_link_options(vmm_heap PRIVATE
-  "LINKER:--version-script=${PROJECT_SOURCE_DIR}/cmake/libvmm_heap.map" LINKER:-z,nodelete)
+target_link_options(vmm_heap PRIVATE LINKER:-z,nodelete)
 if(NOT VMM_SANITIZE)
   target_link_options(vmm_heap PRIVATE LINKER:--no-undefined)
 endif()

@@ -1,5 +1,9 @@
 # cmake --install: headers, libvmm.so, libvmm.a, libvmm_heap.so, libvmm_heap.a, the package libvmm, libvmm.pc and
-# libvmm-heap.pc, manual pages.
+# libvmm-heap.pc, manual pages; the target `uninstall` takes away what the last install of this build tree has put
+# there.
+#
+# Components, each a package of its own (VmmPackage.cmake): vmm_runtime, vmm_development, vmm_tools. What names none is
+# vmm_development's.
 
 include(CMakePackageConfigHelpers)
 
@@ -8,7 +12,8 @@ set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/libvmm")
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/vmm" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
         FILES_MATCHING PATTERN "*.h")
 # Two export sets with one target name: the package loads the one the consumer asks for.
-install(TARGETS vmm vmm_heap EXPORT libvmm-shared-targets LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+install(TARGETS vmm vmm_heap EXPORT libvmm-shared-targets LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
+        COMPONENT vmm_runtime NAMELINK_COMPONENT vmm_development)
 install(TARGETS vmm_static vmm_heap_static EXPORT libvmm-static-targets ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
 foreach(kind shared static)
   install(EXPORT libvmm-${kind}-targets NAMESPACE libvmm:: DESTINATION "${package_dir}")
@@ -32,3 +37,9 @@ endforeach()
 foreach(section 3 7)
   install(FILES "${PROJECT_SOURCE_DIR}/docs/man/libvmm.${section}" DESTINATION "${CMAKE_INSTALL_MANDIR}/man${section}")
 endforeach()
+
+if(PROJECT_IS_TOP_LEVEL)
+  add_custom_target(uninstall
+    COMMAND "${CMAKE_COMMAND}" "-DTREE=${PROJECT_BINARY_DIR}" -P "${PROJECT_SOURCE_DIR}/cmake/uninstall.cmake"
+    COMMENT "Uninstalling" VERBATIM)
+endif()

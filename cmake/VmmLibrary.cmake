@@ -49,11 +49,28 @@ foreach(target vmm vmm_static)
     PRIVATE Threads::Threads PkgConfig::VMM_URING PkgConfig::VMM_NUMA PkgConfig::VMM_HWLOC PkgConfig::VMM_XXHASH)
 endforeach()
 
-set_target_properties(vmm PROPERTIES
-  VERSION ${PROJECT_VERSION}
-  SOVERSION ${PROJECT_VERSION_MAJOR}
-  LINK_DEPENDS "${PROJECT_SOURCE_DIR}/cmake/libvmm.map")
-target_link_options(vmm PRIVATE "LINKER:--version-script=${PROJECT_SOURCE_DIR}/cmake/libvmm.map")
+# The nodes of the symbol maps: docs/packaging.md.
+if(PROJECT_VERSION_MAJOR EQUAL 0)
+  math(EXPR next "${PROJECT_VERSION_MINOR} + 1")
+  set(VMM_CXX_ABI "${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}")
+  set(VMM_NEXT_CXX_ABI "${PROJECT_VERSION_MAJOR}.${next}")
+else()
+  math(EXPR next "${PROJECT_VERSION_MAJOR} + 1")
+  set(VMM_CXX_ABI "${PROJECT_VERSION_MAJOR}")
+  set(VMM_NEXT_CXX_ABI "${next}")
+endif()
+
+# vmm_shared_library(<target> <map>): its version, its SONAME, and which names leave it.
+function(vmm_shared_library target map)
+  configure_file("${PROJECT_SOURCE_DIR}/cmake/${map}.in" "${PROJECT_BINARY_DIR}/${map}" @ONLY)
+  set_target_properties(${target} PROPERTIES
+    VERSION ${PROJECT_VERSION}
+    SOVERSION ${PROJECT_VERSION_MAJOR}
+    LINK_DEPENDS "${PROJECT_BINARY_DIR}/${map}")
+  target_link_options(${target} PRIVATE "LINKER:--version-script=${PROJECT_BINARY_DIR}/${map}")
+endfunction()
+
+vmm_shared_library(vmm libvmm.map)
 if(NOT VMM_SANITIZE)
   target_link_options(vmm PRIVATE LINKER:--no-undefined)
 endif()

@@ -42,12 +42,12 @@ class VMM_API Host {
 
   // Maps the guest's memory on its home node and makes its swap file (memory - reservation bytes, and
   // 2 MiB more where it is reserved up to its limit or belongs to a pool).
-  // Errors: EINVAL naming the option; Errc::admission_refused (reservations exceed the budget, or no node
-  // of the affinity can hold it); ENOSPC, EFBIG, EACCES, EROFS (swap file); ENODEV (no such node); ENOMEM.
+  // Errors: EINVAL naming the option; Errc::admission_refused (reservations exceed the budget, or no node can hold it);
+  // Errc::not_supported (a limit, without userfaultfd); ENOSPC, EFBIG, EACCES, EROFS (swap file); ENODEV; ENOMEM.
   Result<Guest> create_guest(const GuestOptions& options);
 
   // Makes the pool `path`, whose parent exists. Errors: EINVAL naming the field (also: the pool exists, its parent does
-  // not); Errc::admission_refused saying what is missing and where.
+  // not); Errc::admission_refused saying what is missing and where; Errc::not_supported (a limit, without userfaultfd).
   Result<void> create_pool(const std::string& path, const PoolOptions& options);
   // Changes what is named; all of it or, on error, nothing. Not for the root. Errors: as create_pool.
   Result<void> configure_pool(const std::string& path, const PoolChange& change);

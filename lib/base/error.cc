@@ -22,11 +22,16 @@ class Category final : public std::error_category {
   }
 };
 
+// Never destroyed: a handle in static storage may outlive what is made after it, and still say why a call failed.
+union Lasting {
+  constexpr Lasting() noexcept : category() {}
+  ~Lasting() {}
+  Category category;
+};
+constinit const Lasting lasting;
+
 }  // namespace
 
-const std::error_category& error_category() noexcept {
-  static const Category category;
-  return category;
-}
+const std::error_category& error_category() noexcept { return lasting.category; }
 
 }  // namespace vmm

@@ -310,6 +310,7 @@ Result<void> GuestCore::start_managing(const std::string& reason) {
   {
     base::MutexLock lock(memory_->control);
     if (memory_->managed()) return {};
+    if (auto r = host_->manageable("managing guest \"" + options_.name + "\""); !r) return r;
     if (auto r = memory_->start_managing(); !r) return r;
   }
   if (options_.large_pages) host_->zeros_wanted();

@@ -1,6 +1,8 @@
 // The public handle Host: checks for an empty handle, then the core.
 #include "vmm/host.h"
 
+#include <cstddef>
+#include <new>
 #include <utility>
 
 #include "base/error.h"
@@ -106,8 +108,10 @@ Result<EventLedger> Host::events(std::uint64_t since) const {
 }
 
 const Capabilities& Host::capabilities() const noexcept {
-  static const Capabilities none;
-  return core_ == nullptr ? none : core_->capabilities();
+  // Never destroyed, as a handle in static storage may ask after all that is made later has been.
+  alignas(Capabilities) static std::byte place[sizeof(Capabilities)];
+  static const Capabilities* const none = new (place) Capabilities();
+  return core_ == nullptr ? *none : core_->capabilities();
 }
 
 }  // namespace vmm

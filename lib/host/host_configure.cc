@@ -12,6 +12,9 @@ namespace vmm {
 Result<void> HostCore::create_pool(const std::string& path, const PoolOptions& options) {
   if (in_child()) return forked("create_pool");
   base::MutexLock lock(control_);
+  // Nobody could keep native guests to a limit.
+  if (options.limit != 0)
+    if (auto r = manageable("pool \"" + path + "\": PoolOptions::limit = " + std::to_string(options.limit)); !r) return r;
   set_pinned_beyond();
   return arbiter_.create_pool(path, options);
 }
@@ -28,7 +31,8 @@ Result<void> HostCore::configure_pool(const std::string& path, const PoolChange&
   set_pinned_beyond();
   if (auto r = arbiter_.check_pool_change(path, change); !r) return r;
   // Nobody could keep native guests to a limit. A guest that cannot be managed refuses it.
-  if (change.limit.value_or(0) != 0 && managing_possible())
+  if (change.limit.value_or(0) != 0) {
+    if (auto r = manageable("pool \"" + path + "\": PoolChange::limit = " + std::to_string(*change.limit)); !r) return r;
     for (const auto& guest : guests()) {
       host::GatePass pass(guest->gate());
       if (!pass) continue;
@@ -37,6 +41,7 @@ Result<void> HostCore::configure_pool(const std::string& path, const PoolChange&
       if (!inside) continue;
       if (auto r = guest->manage("its pool has a limit"); !r) return r;
     }
+  }
   if (auto r = arbiter_.configure_pool(path, change); !r) return r;
   memory_wanted();
   credit_returned();  // who waits for a limit that is raised
@@ -116,7 +121,7 @@ Result<void> HostCore::configure_guest(GuestCore& guest, const GuestChange& chan
   overhead_pages_ += more;
   credit_.charge(more);
   const bool limited = (e.limit != 0 && e.limit < options.memory) || arbiter_.pool_limited(e.pool);
-  if (limited && managing_possible())
+  if (limited)
     if (auto r = guest.manage("it has a limit, or its pool"); !r) return r;
   auto affinity = options.node_affinity;
   if (change.node_affinity)

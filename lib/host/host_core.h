@@ -20,6 +20,7 @@
 #include "host/group_watch.h"
 #include "host/move_queue.h"
 #include "host/node_runtime.h"
+#include "host/options_check.h"
 #include "host/stats_handler.h"
 #include "os/pagemap.h"
 #include "os/poller.h"
@@ -88,6 +89,8 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   // Most pages a guest may have pinned, given what others have.
   std::uint64_t pinnable(GuestCore& guest);
   bool managing_possible() const noexcept { return capabilities_.level != CapabilityLevel::none; }
+  // The same for `what` needs it. Errors: Errc::not_supported, saying what is missing.
+  Result<void> manageable(const std::string& what) const { return host::check_manageable(what, capabilities_); }
   // Free memory, in bytes, below which native guests are managed.
   std::uint64_t manage_below() const noexcept;
   // The guests could outgrow the budget, and faster than the watch could see it.

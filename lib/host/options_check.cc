@@ -39,8 +39,7 @@ Result<void> check_enums(const HostOptions& o) {
                    "round_robin or load_and_distance"),
         check_enum("HostOptions::memory_ladder", o.memory_ladder, MemoryLadder::sliding, "classic or sliding"),
         check_enum("HostOptions::scheduler", o.scheduler, Scheduler::manual, "automatic or manual"),
-        check_enum("HostOptions::isolation", o.isolation, Isolation::write_protect,
-                   "automatic, move or write_protect"),
+        check_enum("HostOptions::isolation", o.isolation, Isolation::write_protect, "automatic, move or write_protect"),
         check_enum("HostOptions::swap_io", o.swap_io, SwapIo::threads, "automatic, io_uring or threads"),
         check_enum("HostOptions::management", o.management, Management::at_creation,
                    "automatic, on_demand or at_creation")})
@@ -81,6 +80,22 @@ Result<void> check_stats_socket(const HostOptions& o) {
     return base::invalid(field("HostOptions::stats_socket", quoted) + ", " + std::to_string(path.size()) + " bytes",
                          "give a path of at most " + std::to_string(os::kMostSocketPath) + " bytes");
   return {};
+}
+
+// What is missing, with what probe() found, and what would give it.
+struct Lack {
+  std::string what, remedy;
+};
+
+Lack lack_of(const Capabilities& caps, const char* name) {
+  const auto* item = caps.find(name);
+  if (item == nullptr) return {std::string(name) + " is missing", "see probe()"};
+  return {item->name + " is missing: " + item->detail, item->remedy};
+}
+
+// Where the level is none.
+Lack lack_of_management(const Capabilities& caps) {
+  return lack_of(caps, caps.has("userfaultfd") ? "uffd_write_protect" : "userfaultfd");
 }
 
 }  // namespace
@@ -131,16 +146,20 @@ Result<void> check_host_options(const HostOptions& o, std::uint64_t budget, std:
   if (o.balloon_max_percent > 95)
     return base::invalid(field("HostOptions::balloon_max_percent", o.balloon_max_percent),
                          "give 0 (no ballooning) to 95");
-  const auto needs = [&](const char* capability, const char* option) -> Result<void> {
+  const auto needs = [&](const char* capability, const std::string& option) -> Result<void> {
     if (caps.has(capability)) return {};
-    const auto* item = caps.find(capability);
-    return base::fail(Errc::not_supported, option, item != nullptr ? item->remedy : "see probe()");
+    const auto lack = lack_of(caps, capability);
+    return base::fail(Errc::not_supported, option + ": " + lack.what, lack.remedy);
   };
-  if (o.isolation == Isolation::move)
+  if (o.management == Management::at_creation)
+    if (auto r = check_manageable("HostOptions::management = at_creation", caps); !r) return r;
+  if (o.isolation == Isolation::move) {
+    if (auto r = check_manageable("HostOptions::isolation = move", caps); !r) return r;
     for (const char* c : {"uffdio_move", "wp_async", "pagemap_scan"})
       if (auto r = needs(c, "HostOptions::isolation = move"); !r) return r;
+  }
   if (o.isolation == Isolation::write_protect)
-    if (auto r = needs("userfaultfd", "HostOptions::isolation = write_protect"); !r) return r;
+    if (auto r = check_manageable("HostOptions::isolation = write_protect", caps); !r) return r;
   if (o.swap_io == SwapIo::io_uring)
     if (auto r = needs("io_uring", "HostOptions::swap_io = io_uring"); !r) return r;
   return {};
@@ -197,8 +216,8 @@ Result<void> check_home_node(const std::string& what, int node, const topology::
 
 Result<void> check_pool_options(const std::string& path, const PoolOptions& o) {
   const auto who = "pool \"" + path + "\": ";
-  const bool well_formed = path.size() > 1 && path.front() == '/' && path.back() != '/' &&
-                           path.find("//") == std::string::npos;
+  const bool well_formed =
+      path.size() > 1 && path.front() == '/' && path.back() != '/' && path.find("//") == std::string::npos;
   if (!well_formed) return base::invalid("pool \"" + path + "\"", "give a path as \"/production\" or \"/a/b\"");
   if (o.reservation % kPageSize != 0)
     return base::invalid(who + field("PoolOptions::reservation", o.reservation), "give a multiple of 4096");
@@ -214,13 +233,21 @@ Result<void> check_pool_options(const std::string& path, const PoolOptions& o) {
   return {};
 }
 
-Result<void> check_fits(const GuestOptions& o, std::uint64_t budget, std::uint64_t guest_memory) {
+Result<void> check_manageable(const std::string& what, const Capabilities& caps) {
+  if (caps.level != CapabilityLevel::none) return {};
+  const auto lack = lack_of_management(caps);
+  return base::fail(Errc::not_supported, what + ": " + lack.what, lack.remedy);
+}
+
+Result<void> check_fits(const GuestOptions& o, std::uint64_t budget, std::uint64_t guest_memory,
+                        const Capabilities& caps) {
   if (guest_memory + o.memory <= budget) return {};
+  const auto lack = lack_of_management(caps);
   return base::fail(Errc::admission_refused,
-                    "guest \"" + o.name + "\": " + field("GuestOptions::memory", o.memory) +
-                        ": without userfaultfd nothing can be reclaimed, and " +
-                        base::bytes_text(budget - std::min(budget, guest_memory)) + " are left",
-                    "lower the memory, or make userfaultfd available: see probe()");
+                    "guest \"" + o.name + "\": " + field("GuestOptions::memory", o.memory) + ": " +
+                        base::bytes_text(budget - std::min(budget, guest_memory)) +
+                        " are left, and nothing can be reclaimed: " + lack.what,
+                    "lower the memory, or: " + lack.remedy);
 }
 
 }  // namespace vmm::host

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "topology/topology.h"
 #include "vmm/capabilities.h"
@@ -25,7 +26,11 @@ Result<void> check_pool_options(const std::string& path, const PoolOptions& opti
 // Bytes that the tables of a guest of that size take, the kernel's included: four words a page.
 constexpr std::uint64_t table_bytes(std::uint64_t memory) noexcept { return memory / kPageSize * 32; }
 
+// That guests can be managed. `what` is what needs it. Errors: Errc::not_supported, saying what is missing.
+Result<void> check_manageable(const std::string& what, const Capabilities& capabilities);
+
 // Where nothing can be reclaimed, guests must fit. Bytes. Errors: Errc::admission_refused, saying what is missing.
-Result<void> check_fits(const GuestOptions& options, std::uint64_t budget, std::uint64_t guest_memory);
+Result<void> check_fits(const GuestOptions& options, std::uint64_t budget, std::uint64_t guest_memory,
+                        const Capabilities& capabilities);
 
 }  // namespace vmm::host

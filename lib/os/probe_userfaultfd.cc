@@ -17,6 +17,7 @@
 #include "os/kernel_abi.h"
 #include "os/mapping.h"
 #include "os/probe_parts.h"
+#include "os/proc_text.h"
 #include "vmm/units.h"
 
 namespace vmm::os::probing {
@@ -24,38 +25,64 @@ namespace {
 
 constexpr const char* kNoUserfaultfd = "userfaultfd is not available";
 
+// An errno for each way that was tried and failed, 0 = not tried or worked.
+struct Refusals {
+  int device = 0;  // open of /dev/userfaultfd
+  int ask = 0;     // USERFAULTFD_IOC_NEW on it
+  int syscall = 0;
+  int user_mode = 0;  // the system call, for faults of user mode only
+};
+
 struct Opened {
   FileDescriptor fd;
   bool user_mode_only = false;
   std::string detail;  // which way worked, and why those before it did not
-  int error = 0;       // of the last way tried
+  Refusals refused;
 };
+
+std::string device_text(const Refusals& refused) {
+  return refused.ask != 0 ? "/dev/userfaultfd: USERFAULTFD_IOC_NEW: " + errno_text(refused.ask)
+                          : "/dev/userfaultfd: " + errno_text(refused.device);
+}
+
+// A filter of system calls is why what needs no privilege is refused.
+bool filtered() {
+  const auto status = read_small_file("/proc/self/status");
+  return status && number_of(field_of(*status, "Seccomp")).value_or(0) == 2;
+}
 
 Opened open_userfaultfd() {
   Opened result;
   int fd = -1;
   const FileDescriptor device(call(Call::userfaultfd, [] { return ::open("/dev/userfaultfd", O_RDWR | O_CLOEXEC); }));
-  if (device.valid())
+  if (!device.valid()) {
+    result.refused.device = errno;
+  } else {
     fd = call(Call::userfaultfd, [&] { return ::ioctl(device.get(), USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK); });
+    if (fd < 0) result.refused.ask = errno;
+  }
   if (fd >= 0) {
     result.fd = FileDescriptor(fd);
     result.detail = "/dev/userfaultfd works";
     return result;
   }
-  std::string before = "/dev/userfaultfd: " + errno_text(errno);
+  const std::string before = device_text(result.refused);
   fd = static_cast<int>(call(Call::userfaultfd, [] { return ::syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK); }));
   if (fd >= 0) {
     result.fd = FileDescriptor(fd);
     result.detail = "the system call works; " + before;
     return result;
   }
-  before += "; system call: " + errno_text(errno);
+  result.refused.syscall = errno;
+  const std::string both = before + "; system call: " + errno_text(result.refused.syscall);
   fd = static_cast<int>(
       call(Call::userfaultfd, [] { return ::syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY); }));
-  result.error = fd >= 0 ? 0 : errno;
+  if (fd < 0) result.refused.user_mode = errno;
   result.user_mode_only = fd >= 0;
   result.fd = FileDescriptor(fd);
-  result.detail = (fd >= 0 ? "user mode only works; " : "user mode only: " + errno_text(result.error) + "; ") + before;
+  result.detail =
+      (fd >= 0 ? "user mode only works; " : "user mode only: " + errno_text(result.refused.user_mode) + "; ") + both;
+  if (fd < 0 && filtered()) result.detail += "; this process runs under a seccomp filter";
   return result;
 }
 
@@ -84,7 +111,7 @@ uffdio_range range_of(const Mapping& page) { return {reinterpret_cast<std::uintp
 // 0 or an errno.
 int set_up(Registered& r, std::uint64_t features, std::uint64_t mode, bool touched) {
   Opened opened = open_userfaultfd();
-  if (!opened.fd.valid()) return opened.error;
+  if (!opened.fd.valid()) return opened.refused.user_mode;
   r.fd = std::move(opened.fd);
   if (const int error = handshake(r.fd, features)) return error;
   auto page = Mapping::anonymous(kPageSize);
@@ -161,11 +188,28 @@ int try_move() {
   return *const_cast<volatile std::byte*>(to.page.data()) == kMark ? 0 : EIO;
 }
 
+// What gives this process the device. Through it userfaultfd needs neither the system call nor a privilege.
+std::string remedy_of_device(const Refusals& refused) {
+  if (refused.ask != 0)
+    return "allow ioctl(USERFAULTFD_IOC_NEW) on /dev/userfaultfd, which can be opened, in the seccomp filter or "
+           "security module that denies it";
+  if (refused.device == ENOENT)
+    return "make /dev/userfaultfd visible (Linux >= 6.1 has it; docker and podman: --device /dev/userfaultfd)";
+  return "let this user read and write /dev/userfaultfd (chmod, chgrp or a udev rule; docker and podman: --device "
+         "/dev/userfaultfd)";
+}
+
+// Faults of user mode need no privilege: what refuses those is a filter, or a kernel without userfaultfd.
 std::string remedy_of_userfaultfd(const Opened& opened) {
-  if (!opened.fd.valid() && opened.error == ENOSYS)
-    return "a kernel with CONFIG_USERFAULTFD, and a container profile (seccomp) that allows userfaultfd";
-  return "give the process access to /dev/userfaultfd (Linux >= 6.1), or sysctl vm.unprivileged_userfaultfd=1, or "
-         "CAP_SYS_PTRACE; in a container also allow userfaultfd in the seccomp profile";
+  const Refusals& refused = opened.refused;
+  const std::string device = remedy_of_device(refused);
+  if (opened.fd.valid()) return device + ", or sysctl vm.unprivileged_userfaultfd=1, or give CAP_SYS_PTRACE";
+  if (refused.user_mode == EMFILE || refused.user_mode == ENFILE) return "close descriptors or raise RLIMIT_NOFILE";
+  const std::string seccomp =
+      "allow the system call userfaultfd in the seccomp filter or security module that denies it (docker and podman: "
+      "--security-opt seccomp=PROFILE; systemd: SystemCallFilter=userfaultfd)";
+  if (refused.user_mode == ENOSYS && !filtered()) return "a kernel with CONFIG_USERFAULTFD; in a sandbox, " + seccomp;
+  return device + ", or " + seccomp;
 }
 
 // Tries a feature that the kernel offers; one it does not offer is missing without a try.
@@ -189,7 +233,7 @@ void add_feature(Capabilities& caps, const char* name, std::uint64_t offered, st
 void probe_userfaultfd(Capabilities& caps) {
   const Opened opened = open_userfaultfd();
   std::uint64_t offered = 0;
-  int error = opened.fd.valid() ? handshake(opened.fd, 0, &offered) : opened.error;
+  int error = opened.fd.valid() ? handshake(opened.fd, 0, &offered) : opened.refused.user_mode;
   std::string detail = opened.detail;
   auto state = CapabilityState::available;
   if (opened.fd.valid() && error != 0) detail += "; UFFDIO_API: " + errno_text(error);

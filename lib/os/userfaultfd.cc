@@ -89,7 +89,7 @@ Result<Userfaultfd> Userfaultfd::open(UffdFeatures wanted) {
   const int fd = open_descriptor(wanted.user_mode_only);
   if (fd < 0)
     return base::fail_errno(errno, "userfaultfd",
-                            "give the process access to /dev/userfaultfd, or set vm.unprivileged_userfaultfd=1");
+                            "give the process access to /dev/userfaultfd, or allow the system call: probe() says how");
   u.fd_ = FileDescriptor(fd);
   uffdio_api api{};
   api.api = UFFD_API;

@@ -1,16 +1,33 @@
 #!/bin/bash
-# Checks that a shared library exports names of the public namespace vmm and nothing else, under the given SONAME, and
-# among them the one given; and every function of the header of C, if one is given.
-#   check_exports.sh <library> <soname> <mangled name> [<header of C>]
+# Checks that a shared library exports names of the public namespace vmm and nothing else, under the given SONAME and in
+# the given nodes of its symbol map, and among them the one given; and every function of the header of C, if one is
+# given.
+#   check_exports.sh <library> <soname> <mangled name> <node of C++> [<node of C> <header of C>]
 set -euo pipefail
 
-library=$1 soname=$2 expected=$3
-names=$(nm -D --defined-only --format=posix "$library" | cut -d' ' -f1 | sed 's/@.*//')
-if [[ $# -gt 3 ]]; then
-  declared=$(sed -n 's/^VMM_API .*[ *]\(vmm_[a-z_]*\)(.*/\1/p' "$4" | sort)
+library=$1 soname=$2 expected=$3 node=$4 c_node=${5:-none}
+symbols=$(nm -D --defined-only --format=posix "$library" | awk '$2 != "A" { print $1 }')
+unversioned=$(grep -v '@' <<< "$symbols" || true)
+elsewhere=$(grep -vE "^vmm_[a-z_]*@@$c_node\$|^_Z.*@@${node//./\\.}\$" <<< "$symbols" || true)
+if [[ -n $unversioned$elsewhere ]]; then
+  echo "$library: names of C belong to the node $c_node, those of C++ to $node, but there are:"
+  printf '%s\n' "$elsewhere"
+  exit 1
+fi
+# Code and constants; a variable that programs could write, or that is one in all of a process (u), is none of ours.
+writable=$(nm -D --defined-only --format=posix "$library" | awk '$2 !~ /^[TWVRA]$/' || true)
+writable=$(grep -vE '^_ZT[VI]N3vmm' <<< "$writable" || true)  # their relocations make these data
+if [[ -n $writable ]]; then
+  echo "$library exports what is neither code nor constant:"
+  echo "$writable"
+  exit 1
+fi
+names=$(sed 's/@.*//' <<< "$symbols")
+if [[ $# -gt 5 ]]; then
+  declared=$(sed -n 's/^VMM_API .*[ *]\(vmm_[a-z_]*\)(.*/\1/p' "$6" | sort)
   exported=$(grep '^vmm_' <<< "$names" | sort)
   if [[ -z $declared ]] || ! diff <(echo "$declared") <(echo "$exported"); then
-    echo "$library does not export exactly the functions of $4: those above are in the header (<) or exported (>) alone"
+    echo "$library does not export exactly the functions of $6: those above are in the header (<) or exported (>) alone"
     exit 1
   fi
   names=$(grep -v '^vmm_' <<< "$names")

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs a build tree into a fresh prefix and builds a consumer outside of the source tree against it: by
-# find_package (default, shared, static), and by pkg-config (shared, static), and one of libvmm::heap and one in C
-# likewise. Runs each.
+# find_package (default, shared, static), and by pkg-config (shared, static), and one of libvmm::heap, one in C and the
+# 20 lines of examples/hello_guest likewise. Runs each. Then uninstalls it all.
 #   install_test.sh <cmake> <build tree> <source tree> <C++ compiler> <CMake generator> <C compiler>
 set -euo pipefail
 
@@ -12,9 +12,11 @@ failed=0
 
 # The tree is installed and then moved: nothing in it may remember where it was put.
 "$cmake" --install "$build" --prefix "$work/first" > "$work/log" || { cat "$work/log"; exit 1; }
-mv "$work/first" "$work/prefix"
+cp -a "$work/first" "$work/prefix"
 prefix=$work/prefix
-cp -r "$source/tests/install/consumer" "$work/source"
+cp -r "$source/tests/install/consumer" "$source/tests/install/hello" "$work"
+mv "$work/consumer" "$work/source"
+cp "$source/examples/hello_guest/main.cc" "$work/hello"
 
 missing() {
   echo "FAILED: $1"
@@ -40,6 +42,17 @@ fi
 if grep -rlF -e "$build" -e "$source" -e "$work/first" "$prefix/include" "$libdir/cmake" "$libdir/pkgconfig"; then
   missing "the files above name the build tree, the source tree or the first prefix"
 fi
+
+# What is not ours, in a folder of ours and beside it, stays when this is uninstalled.
+libdir_first=$work/first/${libdir#"$prefix/"}
+touch "$work/first/include/vmm/own.h" "$libdir_first/libother.so"
+"$cmake" --build "$build" --target uninstall > "$work/log" 2>&1 || { cat "$work/log"; missing "uninstall fails"; }
+left=$(cd "$work/first" && find . ! -type d | sort)
+[[ $left == "$(printf '%s\n' ./include/vmm/own.h "./${libdir#"$prefix/"}/libother.so" | sort)" ]] ||
+  missing "after uninstall there are: $left"
+[[ ! -e $libdir_first/cmake/libvmm ]] || missing "uninstall leaves an empty folder"
+if "$cmake" --build "$build" --target uninstall > "$work/log" 2>&1; then missing "uninstall of nothing succeeds"; fi
+grep -q 'nothing has been installed' "$work/log" || missing "uninstall of nothing says $(cat "$work/log")"
 
 # check <name> <so|a> <program>: it runs, and it needs libvmm.so only when linked so.
 check() {
@@ -69,6 +82,14 @@ by_cmake() {
   check "$name" "$kind" "$tree/consumer"
   check "$name, heap" "$kind" "$tree/heap_consumer"
   check "$name, C" "$kind" "$tree/c_consumer"
+  if ! { "$cmake" -G "$generator" -S "$work/hello" -B "$tree.hello" -DCMAKE_CXX_COMPILER="$compiler" \
+                  -DCMAKE_PREFIX_PATH="$prefix" "$@" &&
+         "$cmake" --build "$tree.hello"; } > "$work/log" 2>&1; then
+    cat "$work/log"
+    missing "$name: hello_guest does not build"
+    return
+  fi
+  check "$name, hello_guest" "$kind" "$tree.hello/hello"
 }
 by_cmake find_package_default so
 by_cmake find_package_shared so -DKIND=shared
@@ -90,6 +111,8 @@ by_pkg_config() {
 # shellcheck disable=SC2046  # the words are meant to be split
 by_pkg_config pkg_config_shared so main.cc $(pkg-config --cflags --libs libvmm) -Wl,-rpath,"$libdir"
 # shellcheck disable=SC2046
+by_pkg_config pkg_config_hello_shared so ../hello/main.cc $(pkg-config --cflags --libs libvmm) -Wl,-rpath,"$libdir"
+# shellcheck disable=SC2046
 by_pkg_config pkg_config_c_shared so c.c $(pkg-config --cflags --libs libvmm) -Wl,-rpath,"$libdir"
 # shellcheck disable=SC2046
 by_pkg_config pkg_config_heap_shared so heap.cc $(pkg-config --cflags --libs libvmm-heap) -Wl,-rpath,"$libdir"
@@ -97,6 +120,8 @@ by_pkg_config pkg_config_heap_shared so heap.cc $(pkg-config --cflags --libs lib
 rm "$libdir"/libvmm.so* "$libdir"/libvmm_heap.so*
 # shellcheck disable=SC2046
 by_pkg_config pkg_config_static a main.cc $(pkg-config --cflags --static --libs libvmm)
+# shellcheck disable=SC2046
+by_pkg_config pkg_config_hello_static a ../hello/main.cc $(pkg-config --cflags --static --libs libvmm)
 # shellcheck disable=SC2046
 by_pkg_config pkg_config_c_static a c.c $(pkg-config --cflags --static --libs libvmm)
 # shellcheck disable=SC2046
