@@ -97,7 +97,7 @@ void OwnDescriptors::forget(int descriptor) noexcept { mark(descriptor, false); 
 extern "C" {
 int __real_accept4(int, sockaddr*, socklen_t*, int);
 int __real_open(const char*, int, ...);
-int __real_close(int);
+int __close(int);
 
 #define OWN __attribute__((visibility("hidden")))
 
@@ -116,6 +116,6 @@ OWN int __wrap_open(const char* path, int flags, ...) {
 }
 OWN int __wrap_close(int descriptor) {
   vmm::run::OwnDescriptors::forget(descriptor);
-  return __real_close(descriptor);
+  return __close(descriptor);
 }
 }

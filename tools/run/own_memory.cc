@@ -5,9 +5,8 @@
 #include <cstdarg>
 #include <cstdint>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
+#include "kernel_calls.h"
 #include "libc_memory.h"
 
 #define OWN extern "C" __attribute__((visibility("hidden")))
@@ -25,29 +24,21 @@ OWN int __wrap_posix_memalign(void** memory, std::size_t alignment, std::size_t 
   return *memory != nullptr ? 0 : ENOMEM;
 }
 
-namespace {
-
-void* as_pointer(long result) noexcept { return reinterpret_cast<void*>(result); }
-
-}  // namespace
+namespace kernel = vmm::run::kernel;
 
 OWN void* __wrap_mmap(void* at, std::size_t bytes, int protection, int flags, int fd, off_t offset) {
-  return as_pointer(::syscall(SYS_mmap, at, bytes, protection, flags, fd, offset));
+  return kernel::mmap(at, bytes, protection, flags, fd, offset);
 }
 OWN void* __wrap_mmap64(void* at, std::size_t bytes, int protection, int flags, int fd, off64_t offset) {
-  return as_pointer(::syscall(SYS_mmap, at, bytes, protection, flags, fd, offset));
+  return kernel::mmap(at, bytes, protection, flags, fd, offset);
 }
-OWN int __wrap_munmap(void* at, std::size_t bytes) { return static_cast<int>(::syscall(SYS_munmap, at, bytes)); }
+OWN int __wrap_munmap(void* at, std::size_t bytes) { return kernel::munmap(at, bytes); }
 OWN void* __wrap_mremap(void* at, std::size_t from, std::size_t to, int flags, ...) {
   va_list more;
   va_start(more, flags);
   void* const target = (flags & MREMAP_FIXED) != 0 ? va_arg(more, void*) : nullptr;
   va_end(more);
-  return as_pointer(::syscall(SYS_mremap, at, from, to, flags, target));
+  return kernel::mremap(at, from, to, flags, target);
 }
-OWN int __wrap_madvise(void* at, std::size_t bytes, int advice) {
-  return static_cast<int>(::syscall(SYS_madvise, at, bytes, advice));
-}
-OWN int __wrap_mprotect(void* at, std::size_t bytes, int protection) {
-  return static_cast<int>(::syscall(SYS_mprotect, at, bytes, protection));
-}
+OWN int __wrap_madvise(void* at, std::size_t bytes, int advice) { return kernel::madvise(at, bytes, advice); }
+OWN int __wrap_mprotect(void* at, std::size_t bytes, int protection) { return kernel::mprotect(at, bytes, protection); }

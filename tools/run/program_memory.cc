@@ -22,18 +22,15 @@ std::atomic<std::uint64_t> ProgramMemory::bytes_{0};
 Host* ProgramMemory::host_ = nullptr;
 Guest* ProgramMemory::guest_ = nullptr;
 const Settings* ProgramMemory::settings_ = nullptr;
-std::atomic<int> ProgramMemory::children_that_share{0};
+int ProgramMemory::process_ = 0;
 
 namespace {
 
-// The heap's, but for children: see children_that_share.
+// The host gets what is free in the heap, and what the program has unmapped.
 class Balloon final : public BalloonDriver {
  public:
   explicit Balloon(HeapCore& heap) noexcept : heap_(heap) {}
-  std::vector<BalloonRange> inflate(std::uint64_t bytes) override {
-    if (ProgramMemory::children_that_share.load(std::memory_order_acquire) > 0) return {};
-    return heap_.inflate(bytes);
-  }
+  std::vector<BalloonRange> inflate(std::uint64_t bytes) override { return heap_.inflate(bytes); }
   void deflate(const std::vector<BalloonRange>& ranges) override { heap_.deflate(ranges); }
 
  private:
@@ -67,12 +64,12 @@ void check_level(const Host& host, const Settings& settings) {
 void ProgramMemory::begin(const Settings& settings) {
   const Inside here;
   settings_ = new Settings(settings);
+  process_ = ::getpid();
   HostOptions host_options;
   host_options.memory = settings.memory;
   host_options.swap_directory = settings.swap_directory;
-  host_options.stats_socket = with_process_id(settings.stats_socket, ::getpid());
+  host_options.stats_socket = with_process_id(settings.stats_socket, process_);
   host_options.stats_control = settings.stats_control;
-  host_options.share_scan_ghz = settings.share_scan_ghz;
   const OwnDescriptors::Making making;
   auto host = Host::create(host_options);
   if (!host) fail(host.error());
@@ -93,6 +90,8 @@ void ProgramMemory::begin(const Settings& settings) {
   bytes_.store(guest_->memory().size(), std::memory_order_relaxed);
   heap_.store(core_, std::memory_order_release);
 }
+
+bool ProgramMemory::is_this_process() noexcept { return standing() && ::getpid() == process_; }
 
 bool ProgramMemory::overlaps(const void* memory, std::size_t bytes) noexcept {
   const auto from = reinterpret_cast<std::uintptr_t>(memory), start = start_.load(std::memory_order_relaxed);

@@ -46,11 +46,10 @@ class ProgramMemory {
   static const Settings& settings() noexcept { return *settings_; }
 
   static bool standing() noexcept { return heap() != nullptr; }
-  static bool in_child() noexcept { return core_ != nullptr && heap() == nullptr; }
+  // This is the process that the host is in; not a child, one of vfork() included.
+  static bool is_this_process() noexcept;
   // In the child of a fork.
   static void become_child() noexcept { heap_.store(nullptr, std::memory_order_release); }
-  // While there are any, the host gets no free memory: what is free here may be in use in a child.
-  static std::atomic<int> children_that_share;
 
  private:
   static std::atomic<HeapCore*> heap_;
@@ -60,6 +59,7 @@ class ProgramMemory {
   static Host* host_;
   static Guest* guest_;
   static const Settings* settings_;
+  static int process_;
 };
 
 }  // namespace vmm::run

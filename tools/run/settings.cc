@@ -15,11 +15,6 @@ bool read(std::string_view text, std::uint64_t& value) {
   return error == std::errc() && end == text.data() + text.size();
 }
 
-bool read(std::string_view text, double& value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size();
-}
-
 bool read(std::string_view text, bool& value) {
   value = text == "1";
   return text == "0" || text == "1";
@@ -31,7 +26,6 @@ bool set(Settings& s, std::string_view name, std::string_view value) {
   if (name == "swap_directory") return s.swap_directory = value, true;
   if (name == "stats_socket") return s.stats_socket = value, true;
   if (name == "stats_control") return read(value, s.stats_control);
-  if (name == "share_scan_ghz") return read(value, s.share_scan_ghz);
   if (name == "mmap_threshold") return read(value, s.mmap_threshold);
   if (name == "report_at_exit") return read(value, s.report_at_exit);
   if (name == "children") return read(value, s.children);
@@ -51,9 +45,6 @@ std::string to_text(const Settings& s) {
   add(text, "swap_directory", s.swap_directory);
   add(text, "stats_socket", s.stats_socket);
   add(text, "stats_control", flag(s.stats_control));
-  char number[64];
-  const auto [end, error] = std::to_chars(number, number + sizeof(number), s.share_scan_ghz);
-  if (error == std::errc()) add(text, "share_scan_ghz", {number, static_cast<std::size_t>(end - number)});
   add(text, "mmap_threshold", std::to_string(s.mmap_threshold));
   add(text, "report_at_exit", flag(s.report_at_exit));
   add(text, "children", flag(s.children));

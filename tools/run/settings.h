@@ -17,7 +17,6 @@ struct Settings {
   std::string swap_directory;
   std::string stats_socket;  // "%p" in it becomes the process's id; empty: none
   bool stats_control = false;
-  double share_scan_ghz = 0;  // as of HostOptions
   std::uint64_t mmap_threshold = 128 * 1024;  // anonymous mappings of so many bytes are guest memory
   bool report_at_exit = false;
   bool children = false;         // programs that it starts get guests of their own
