@@ -120,7 +120,7 @@ TEST_F(RunCommand, WhatIsExecedInItsPlaceHasAGuestToo) {
 TEST_F(RunCommand, HostIsFoundAndItsSocketGoesWithIt) {
   const auto socket = directory_.file("run.vmm");
   const auto outcome = run_in_guest({"--memory", "64M", "--stats-socket", socket},
-                                    {"sh", "-c", std::string(VMMCTL_PROGRAM) + " top --batch -n 1 " + socket});
+                                    {"sh", "-c", "echo \"$(" VMMCTL_PROGRAM " top --batch -n 1 " + socket + ")\""});
   EXPECT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("sh"));  // the guest has the program's name
   struct stat there {};

@@ -1,7 +1,9 @@
 // What is left to do when the program ends by itself, after its own handlers: nothing is torn down.
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <fstream>
 #include <string>
@@ -51,7 +53,8 @@ void report() {
 }
 
 __attribute__((destructor)) void end() noexcept {
-  if (!ProgramMemory::is_this_process()) return;
+  static std::atomic<bool> done{false};
+  if (!ProgramMemory::is_this_process() || done.exchange(true)) return;
   const Inside here;
   const auto& settings = ProgramMemory::settings();
   if (settings.report_at_exit) report();
@@ -60,3 +63,11 @@ __attribute__((destructor)) void end() noexcept {
 
 }  // namespace
 }  // namespace vmm::run
+
+// Shells end like this.
+extern "C" __attribute__((visibility("default"))) void _exit(int status) {
+  vmm::run::end();
+  for (;;) ::syscall(SYS_exit_group, status);
+}
+
+extern "C" __attribute__((visibility("default"))) void _Exit(int status) noexcept { ::_exit(status); }

@@ -76,7 +76,7 @@ void ProgramMemory::begin(const Settings& settings) {
   check_level(*host, settings);
   host_ = &forever(std::move(*host));
   GuestOptions guest_options;
-  guest_options.name = program_invocation_short_name;
+  guest_options.name = *program_invocation_short_name != '\0' ? program_invocation_short_name : "program";
   guest_options.memory = settings.size;
   guest_options.core_dump = true;
   auto guest = host_->create_guest(guest_options);
