@@ -26,7 +26,7 @@ namespace vmm::bench {
 namespace {
 
 constexpr int kTurns = 3;
-constexpr std::uint64_t kRows = 1'000'000;   // of SQLite's table
+constexpr std::uint64_t kRows = 1'000'000;  // of SQLite's table
 constexpr int kPythonScale = 4;
 constexpr int kKeys = 200'000, kValueBytes = 1024;
 constexpr int kRequests = 200'000;
@@ -90,7 +90,8 @@ Work program(const std::string& name, const std::string& command) {
 // The server is filled; then clients read and write at random, which is timed; then all that was filled is read.
 Work redis(const std::string& directory) {
   return {"redis", [directory](const Way& way, double& took) {
-            const std::string socket = directory + "/bench-run.sock", cli = "redis-cli --raw -s " + quoted(socket) + " ";
+            const std::string socket = directory + "/bench-run.sock",
+                              cli = "redis-cli --raw -s " + quoted(socket) + " ";
             // The server goes by its other name, under which it comes without a service.
             const std::string program = directory + "/redis-server";
             if (::access(program.c_str(), X_OK) != 0 && ::symlink("/usr/bin/redis-check-rdb", program.c_str()) != 0)
@@ -156,7 +157,8 @@ void compare(const Settings& settings, Report& report, const Work& work) {
               text("%.1f s by vmmctl run, %.1f s in a control group, both in %.0f MiB; %.1f s by itself, in %.0f MiB",
                    pair.ours.median(), pair.peer.median(), mib(memory), alone_took, mib(peak)));
   report.note("most in the group of vmmctl run / its budget (" + work.name + ")",
-              static_cast<double>(most) / static_cast<double>(memory), text("%.1f MiB of %.1f", mib(most), mib(memory)));
+              static_cast<double>(most) / static_cast<double>(memory),
+              text("%.1f MiB of %.1f", mib(most), mib(memory)));
 }
 
 }  // namespace

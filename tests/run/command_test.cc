@@ -76,7 +76,9 @@ TEST_F(RunCommand, RefusesWhatNoLibraryCanBeLoadedInto) {
   };
   // An ELF file for another machine: 64 bit, little-endian, AArch64.
   std::string other(64, '\0');
-  other.replace(0, 7, "\x7f" "ELF\x02\x01\x01");
+  other.replace(0, 7,
+                "\x7f"
+                "ELF\x02\x01\x01");
   other[18] = static_cast<char>(0xb7);
   refused(file("other", other), "not a program for x86-64");
   refused(file("text", "what is this?\n"), "neither a program nor a script");
@@ -128,8 +130,8 @@ TEST_F(RunCommand, HostIsFoundAndItsSocketGoesWithIt) {
 }
 
 TEST_F(RunCommand, ReportsAtExit) {
-  const auto outcome = run_in_guest({"--memory", "64M", "--size", "256M", "--report-at-exit"},
-                                    {RUN_SUBJECT, "fork", "100"});
+  const auto outcome =
+      run_in_guest({"--memory", "64M", "--size", "256M", "--report-at-exit"}, {RUN_SUBJECT, "fork", "100"});
   EXPECT_EQ(outcome.out, "well\n") << outcome.err;
   EXPECT_EQ(reported(outcome.err, "budget"), 64) << outcome.err;
   EXPECT_GE(reported(outcome.err, "swapped out"), 36) << outcome.err;

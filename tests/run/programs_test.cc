@@ -37,8 +37,7 @@ class RunPrograms : public testing::Test {
     EXPECT_EQ(room.out, alone.out);
     EXPECT_EQ(room.status, 0);
     EXPECT_THAT(room.err, IsEmpty());
-    const auto half =
-        run_in_guest({"--memory", half_of(alone.peak), "--size", "1G", "--report-at-exit"}, program);
+    const auto half = run_in_guest({"--memory", half_of(alone.peak), "--size", "1G", "--report-at-exit"}, program);
     EXPECT_EQ(half.out, alone.out);
     EXPECT_EQ(half.status, 0);
     EXPECT_GT(reported(half.err, "swapped out"), 0) << half.err;
@@ -62,11 +61,10 @@ class Redis {
       : directory_(directory), socket_(directory.file("redis.sock")) {
     // redis-server is another name of the program redis-check-rdb. By this one it comes without a service that runs.
     const auto server = directory.file("redis-server");
-    if (::access(server.c_str(), X_OK) != 0)
-      EXPECT_EQ(::symlink(kProgram, server.c_str()), 0) << server;
-    std::vector<std::string> words = {server,         "--port",       "0",  "--unixsocket", socket_,
-                                      "--save",       "",             "--dir", directory.path(), "--daemonize",
-                                      "no",           "--appendonly", "no"};
+    if (::access(server.c_str(), X_OK) != 0) EXPECT_EQ(::symlink(kProgram, server.c_str()), 0) << server;
+    std::vector<std::string> words = {
+        server,  "--port",         "0",           "--unixsocket", socket_,        "--save", "",
+        "--dir", directory.path(), "--daemonize", "no",           "--appendonly", "no"};
     if (!options.empty()) words = in_guest(options, words);
     server_ = std::make_unique<fake::Program>(words);
     while (ask("PING") != "PONG\n" && tries_++ < 3000) continue;
@@ -83,7 +81,8 @@ class Redis {
     EXPECT_THAT(shell("redis-cli -s " + socket_ + " --pipe < " + directory_.file("set")), HasSubstr("errors: 0"));
   }
   void work() const {
-    const auto said = shell("redis-benchmark -s " + socket_ + " -q -t set,get,incr,lpush,hset -n 10000 -r 20000 -d 300");
+    const auto said =
+        shell("redis-benchmark -s " + socket_ + " -q -t set,get,incr,lpush,hset -n 10000 -r 20000 -d 300");
     EXPECT_THAT(said, HasSubstr("HSET: "));
   }
   // All values are what they were set to.

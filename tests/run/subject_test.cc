@@ -32,7 +32,8 @@ class RunSubject : public testing::Test {
 };
 
 TEST_F(RunSubject, IsContentByItself) {
-  for (const std::string part : {"malloc", "threads", "mappings", "fork", "fork_exec", "fork_tree", "fork_drop", "plugin"})
+  for (const std::string part :
+       {"malloc", "threads", "mappings", "fork", "fork_exec", "fork_tree", "fork_drop", "plugin"})
     EXPECT_EQ(fake::run({RUN_SUBJECT, part, "16"}).out, "well\n") << part;
 }
 

@@ -79,9 +79,10 @@ class Service {
       (void)uffd_.wake(place, kPageSize);
       return;
     }
-    say_once(Limit::child_page_gone,
-             "a child of fork() lived on while its parent used up the swap file's slots: it has lost pages, and dies if "
-             "it touches them (SIGBUS). --memory of the size of all that the program holds keeps children whole");
+    say_once(
+        Limit::child_page_gone,
+        "a child of fork() lived on while its parent used up the swap file's slots: it has lost pages, and dies if "
+        "it touches them (SIGBUS). --memory of the size of all that the program holds keeps children whole");
     // Before Linux 6.6: SIGSEGV.
     if (uffd_.poison(place, kPageSize) != 0) (void)os::make_inaccessible(place, kPageSize);
     (void)uffd_.wake(place, kPageSize);
@@ -93,7 +94,7 @@ class Service {
   alignas(kPageSize) std::byte buffer_[kPageSize];
 };
 
-void* run(void* argument) {
+void* serve_child(void* argument) {
   auto* const service = static_cast<Service*>(argument);
   service->run();
   delete service;
@@ -110,7 +111,7 @@ bool begin_thread(Service* service) noexcept {
   ::pthread_attr_init(&attributes);
   ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   pthread_t thread{};
-  const int error = ::pthread_create(&thread, &attributes, run, service);
+  const int error = ::pthread_create(&thread, &attributes, serve_child, service);
   ::pthread_attr_destroy(&attributes);
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return error == 0;

@@ -14,7 +14,8 @@ namespace vmm::run {
 // Takes our part out of the process's environment.
 void leave_environment(const Settings& settings) noexcept;
 
-// `environment` with our part again, for who execs another program in this process's place. Valid as long as the object.
+// `environment` with our part again, for who execs another program in this process's place. Valid as long as the
+// object.
 class WithSettings {
  public:
   explicit WithSettings(char* const* environment);

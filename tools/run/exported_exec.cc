@@ -67,9 +67,7 @@ EXPORTED int execve(const char* path, char* const arguments[], char* const envir
   return exec(path, arguments, environment);
 }
 EXPORTED int execv(const char* path, char* const arguments[]) noexcept { return exec(path, arguments, environ); }
-EXPORTED int execvp(const char* name, char* const arguments[]) noexcept {
-  return exec_found(name, arguments, environ);
-}
+EXPORTED int execvp(const char* name, char* const arguments[]) noexcept { return exec_found(name, arguments, environ); }
 EXPORTED int execvpe(const char* name, char* const arguments[], char* const environment[]) noexcept {
   return exec_found(name, arguments, environment);
 }

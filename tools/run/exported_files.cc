@@ -65,9 +65,7 @@ EXPORTED int dup3(int from, int to, int flags) noexcept {
   return static_cast<int>(::syscall(SYS_dup3, from, to, flags));
 }
 
-EXPORTED int close_range(unsigned first, unsigned last, int flags) noexcept {
-  return close_others(first, last, flags);
-}
+EXPORTED int close_range(unsigned first, unsigned last, int flags) noexcept { return close_others(first, last, flags); }
 
 EXPORTED void closefrom(int lowest) noexcept {
   const auto from = static_cast<unsigned>(std::max(lowest, 0));

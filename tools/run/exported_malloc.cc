@@ -1,5 +1,5 @@
-// malloc and its kin, for the program and all its libraries. Where a pointer came from is told by its address, so memory
-// that was allocated before there was a guest is freed and grown rightly at any time.
+// malloc and its kin, for the program and all its libraries. Where a pointer came from is told by its address, so
+// memory that was allocated before there was a guest is freed and grown rightly at any time.
 #include <algorithm>
 #include <bit>
 #include <cerrno>

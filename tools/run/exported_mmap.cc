@@ -87,8 +87,8 @@ bool drops(int advice) noexcept {
 bool for_guest(std::size_t bytes, int protection, int flags) noexcept {
   constexpr int kOurs = MAP_PRIVATE | MAP_ANONYMOUS;
   constexpr int kKinds = MAP_SHARED | kOurs;
-  constexpr int kNotOurs = MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_GROWSDOWN | MAP_HUGETLB | MAP_STACK | MAP_LOCKED |
-                           MAP_32BIT;
+  constexpr int kNotOurs =
+      MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_GROWSDOWN | MAP_HUGETLB | MAP_STACK | MAP_LOCKED | MAP_32BIT;
   if (inside || !ProgramMemory::standing()) return false;
   if ((flags & kKinds) != kOurs || (flags & kNotOurs) != 0 || protection != (PROT_READ | PROT_WRITE)) return false;
   return bytes >= ProgramMemory::settings().mmap_threshold;
@@ -138,9 +138,7 @@ int advise_guest(void* at, std::size_t bytes, int advice) noexcept {
     case MADV_DONTNEED:
     case MADV_FREE:
     case MADV_DONTNEED_LOCKED: return mappings().drop(at, bytes);
-    case MADV_WILLNEED:
-      (void)ProgramMemory::guest().prefetch(ProgramMemory::offset_of(at), bytes);
-      return 0;
+    case MADV_WILLNEED: (void)ProgramMemory::guest().prefetch(ProgramMemory::offset_of(at), bytes); return 0;
     case MADV_WIPEONFORK:
     case MADV_KEEPONFORK:
       say_once(Limit::wipe_in_children,
@@ -187,16 +185,17 @@ void* remap_guest(void* at, std::size_t from, std::size_t to, int flags) noexcep
 int lock(const void* at, std::size_t bytes, int (*theirs)(const void*, std::size_t)) noexcept {
   const auto lead = reinterpret_cast<std::uintptr_t>(at) % kPageSize;
   auto* const start = const_cast<std::byte*>(static_cast<const std::byte*>(at)) - lead;
-  return Parts(start, in_pages(bytes + lead)).each(
-      [](void* p, std::size_t n) {
-        const int error = mappings().lock(p, n);
-        if (error != 0)
-          say_once(Limit::lock_refused,
-                   "the program locks more memory than may stay in memory (mlock), and it is told so (ENOMEM); "
-                   "--memory makes more");
-        return error == 0 ? 0 : ENOMEM;
-      },
-      theirs);
+  return Parts(start, in_pages(bytes + lead))
+      .each(
+          [](void* p, std::size_t n) {
+            const int error = mappings().lock(p, n);
+            if (error != 0)
+              say_once(Limit::lock_refused,
+                       "the program locks more memory than may stay in memory (mlock), and it is told so (ENOMEM); "
+                       "--memory makes more");
+            return error == 0 ? 0 : ENOMEM;
+          },
+          theirs);
 }
 
 }  // namespace
@@ -280,9 +279,10 @@ EXPORTED int munlock(const void* at, std::size_t bytes) noexcept {
 
 EXPORTED int mlockall(int flags) noexcept {
   if (inside || !ProgramMemory::standing()) return kernel::mlockall(flags);
-  say_once(Limit::lock_all,
-           "the program locks all of its memory (mlockall); it would all have to stay in memory, and so it is told that "
-           "it cannot (ENOMEM)");
+  say_once(
+      Limit::lock_all,
+      "the program locks all of its memory (mlockall); it would all have to stay in memory, and so it is told that "
+      "it cannot (ENOMEM)");
   return result_of(ENOMEM);
 }
 

@@ -1,9 +1,9 @@
 // fork(): the child gets a copy of the program's memory, as always, though part of it is not in memory.
 //
 // Guest memory and its staging are the child's too, from just before the kernel's fork to just after it (otherwise no
-// child has them: one that is made behind the C library's back, by clone(2), gets SIGSEGV). What was in memory is there,
-// copied on write; the rest is brought by child_service.h. New memory of the child is the C library's: no host, no
-// budget. The parent goes on; sole_owner.h says what it has to do for that.
+// child has them: one that is made behind the C library's back, by clone(2), gets SIGSEGV). What was in memory is
+// there, copied on write; the rest is brought by child_service.h. New memory of the child is the C library's: no host,
+// no budget. The parent goes on; sole_owner.h says what it has to do for that.
 //
 // The C library goes through its open FILEs in the child before any handler runs there; they stay in memory meanwhile.
 #include <dlfcn.h>
@@ -41,7 +41,8 @@ std::vector<Pin>* files = nullptr;
 void hand_to_children(bool on) noexcept {
   auto& guest = guest_inside();
   const auto bytes = guest.pages() * kPageSize;
-  for (auto* const area : {guest.base(), guest.staged(0)}) (void)::madvise(area, bytes, on ? MADV_DOFORK : MADV_DONTFORK);
+  for (auto* const area : {guest.base(), guest.staged(0)})
+    (void)::madvise(area, bytes, on ? MADV_DOFORK : MADV_DONTFORK);
 }
 
 void keep_files_here() {

@@ -13,9 +13,7 @@ namespace vmm::run::kernel {
 inline void* mmap(void* at, std::size_t bytes, int protection, int flags, int fd, off64_t offset) noexcept {
   return reinterpret_cast<void*>(::syscall(SYS_mmap, at, bytes, protection, flags, fd, offset));
 }
-inline int munmap(void* at, std::size_t bytes) noexcept {
-  return static_cast<int>(::syscall(SYS_munmap, at, bytes));
-}
+inline int munmap(void* at, std::size_t bytes) noexcept { return static_cast<int>(::syscall(SYS_munmap, at, bytes)); }
 inline void* mremap(void* at, std::size_t from, std::size_t to, int flags, void* target) noexcept {
   return reinterpret_cast<void*>(::syscall(SYS_mremap, at, from, to, flags, target));
 }

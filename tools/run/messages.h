@@ -8,18 +8,18 @@
 namespace vmm::run {
 
 enum class Limit : std::uint8_t {
-  map_over_guest,   // MAP_FIXED, or a target of mremap, in guest memory
-  move_from_guest,  // mremap with MREMAP_FIXED or MREMAP_DONTUNMAP of guest memory
-  protect_refused,  // mprotect of guest memory that cannot be pinned
-  lock_refused,     // mlock of guest memory that cannot be pinned
-  lock_all,         // mlockall
-  wipe_in_children, // madvise(MADV_WIPEONFORK) of guest memory
-  full,             // the guest is full: malloc or mmap gives nothing
-  descriptor,       // close() or dup2() of a descriptor of this library
-  child_goes_on,    // a child of fork() that is there to stay
-  child_page_gone,  // of which a page cannot be had any more
-  child_unserved,   // for which no pages can be brought
-  fork_refused,     // no child can be had
+  map_over_guest,    // MAP_FIXED, or a target of mremap, in guest memory
+  move_from_guest,   // mremap with MREMAP_FIXED or MREMAP_DONTUNMAP of guest memory
+  protect_refused,   // mprotect of guest memory that cannot be pinned
+  lock_refused,      // mlock of guest memory that cannot be pinned
+  lock_all,          // mlockall
+  wipe_in_children,  // madvise(MADV_WIPEONFORK) of guest memory
+  full,              // the guest is full: malloc or mmap gives nothing
+  descriptor,        // close() or dup2() of a descriptor of this library
+  child_goes_on,     // a child of fork() that is there to stay
+  child_page_gone,   // of which a page cannot be had any more
+  child_unserved,    // for which no pages can be brought
+  fork_refused,      // no child can be had
   kCount
 };
 

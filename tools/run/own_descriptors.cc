@@ -50,7 +50,8 @@ OwnDescriptors::Making::Making() noexcept : inherited_(kMost / 64) {
   if (filler >= 0) ::close(filler);
   first.store(from, std::memory_order_relaxed);
   for (int at = 0; at < kMost; ++at)
-    if (::fcntl(from + at, F_GETFD) >= 0) inherited_[static_cast<std::size_t>(at / 64)] |= std::uint64_t{1} << (at % 64);
+    if (::fcntl(from + at, F_GETFD) >= 0)
+      inherited_[static_cast<std::size_t>(at / 64)] |= std::uint64_t{1} << (at % 64);
 }
 
 OwnDescriptors::Making::~Making() {

@@ -1,8 +1,7 @@
-// OwnDescriptors: the file descriptors of this library, which the program neither knows of nor may close: pages that are
-// not in memory would read as zero without them. They have high numbers, where programs that choose numbers themselves
-// (shells: exec 3<file) do not meet them; what a program closes or replaces by these numbers all the same, is refused
-// (exported_files.cc).
-// Thread-safety: any thread.
+// OwnDescriptors: the file descriptors of this library, which the program neither knows of nor may close: pages that
+// are not in memory would read as zero without them. They have high numbers, where programs that choose numbers
+// themselves (shells: exec 3<file) do not meet them; what a program closes or replaces by these numbers all the same,
+// is refused (exported_files.cc). Thread-safety: any thread.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +21,8 @@ class OwnDescriptors {
     Making& operator=(const Making&) = delete;
 
    private:
-    std::vector<int> fillers_;                 // have all lower numbers
-    std::vector<std::uint64_t> inherited_;     // open before
+    std::vector<int> fillers_;              // have all lower numbers
+    std::vector<std::uint64_t> inherited_;  // open before
   };
 
   static bool contains(int descriptor) noexcept;

@@ -30,7 +30,8 @@ void* run(void* argument) {
 extern "C" {
 int __real_pthread_create(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
 
-// What the C library allocates for a thread, the table of its thread-local data among it, is allocated by who starts it.
+// What the C library allocates for a thread, the table of its thread-local data among it, is allocated by who starts
+// it.
 __attribute__((visibility("hidden"))) int __wrap_pthread_create(pthread_t* thread, const pthread_attr_t* attributes,
                                                                 void* (*body)(void*), void* argument) {
   using namespace vmm::run;

@@ -104,7 +104,8 @@ std::string why_not_preloadable(const std::string& path) {
     if (!text.starts_with("#!")) {
       if (!text.starts_with(ELFMAG)) return i == 0 ? reason(program, "is neither a program nor a script") : "";
       if (raises_privileges(file))
-        return reason(program, "is set-user-ID or the like: the dynamic linker loads no library of its caller's into it");
+        return reason(program,
+                      "is set-user-ID or the like: the dynamic linker loads no library of its caller's into it");
       return of_elf(program, file);
     }
     const auto from = text.find_first_not_of(" \t", 2);

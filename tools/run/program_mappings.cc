@@ -30,7 +30,8 @@ int guarded(F&& f) noexcept try {
 
 int errno_of(const Error& error) noexcept {
   const auto& code = error.code;
-  return code.category() == std::generic_category() || code.category() == std::system_category() ? code.value() : ENOMEM;
+  return code.category() == std::generic_category() || code.category() == std::system_category() ? code.value()
+                                                                                                 : ENOMEM;
 }
 
 }  // namespace
@@ -139,8 +140,7 @@ int ProgramMappings::remap(void* at, std::size_t from, std::size_t to, bool may_
     if (to == from) return 0;
     if (to < from) return unmap_locked({range.first + to, range.end});
     auto& heap = ProgramMemory::any_heap();
-    if (range.end + (to - from) <= ProgramMemory::bytes() &&
-        heap.allocate_pages_at(at_offset(range.end), to - from)) {
+    if (range.end + (to - from) <= ProgramMemory::bytes() && heap.allocate_pages_at(at_offset(range.end), to - from)) {
       insert_locked({range.end, range.first + to});
       return 0;
     }

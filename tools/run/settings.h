@@ -19,8 +19,8 @@ struct Settings {
   bool stats_control = false;
   std::uint64_t mmap_threshold = 128 * 1024;  // anonymous mappings of so many bytes are guest memory
   bool report_at_exit = false;
-  bool children = false;         // programs that it starts get guests of their own
-  bool accept_baseline = false;  // on kernels where a page that a device writes to can be taken away
+  bool children = false;                      // programs that it starts get guests of their own
+  bool accept_baseline = false;               // on kernels where a page that a device writes to can be taken away
   std::string library;                        // this library, as LD_PRELOAD names it
   std::optional<std::string> former_preload;  // LD_PRELOAD without it, if there was one
 };

@@ -58,7 +58,8 @@ SnapshotPages::Found SnapshotPages::fetch(std::uint64_t page, std::byte* buffer)
     case PageState::ballooned: return Found::zeros;
     case PageState::isolated: return staged_here(page) ? from_staging() : Found::gone;
     // On its way out or dropped. While a write of it is under way, staging holds an original that may be older.
-    case PageState::resident: return word.locked() && !word.writing() && staged_here(page) ? from_staging() : Found::gone;
+    case PageState::resident:
+      return word.locked() && !word.writing() && staged_here(page) ? from_staging() : Found::gone;
     case PageState::swapped:
       if (staged_here(page)) return from_staging();
       return read_slot(page, word, buffer) ? Found::bytes : Found::gone;

@@ -2,9 +2,9 @@
 // of the page table: it finds the bytes in its copy of staging, or in the swap file, which both share.
 //
 // The kernel copies all of a process's memory while nothing can be moved or put in place in it; what the copy of a word
-// says is therefore where the page is, or it is locked, and then both places are looked at. The parent goes on using the
-// slots: what it has put over a page is told by the checksum, and the page is gone.
-// Thread-safety: one thread, in a child.
+// says is therefore where the page is, or it is locked, and then both places are looked at. The parent goes on using
+// the slots: what it has put over a page is told by the checksum, and the page is gone. Thread-safety: one thread, in a
+// child.
 #pragma once
 
 #include <cstddef>

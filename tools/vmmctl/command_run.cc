@@ -36,7 +36,7 @@ void add_run(CLI::App& app, const std::optional<std::vector<std::string>>& progr
       "Status: the program's; 125 where it could not be begun, 126 not to be executed, 127 not found.");
   command->callback([options, command, program, &status] {
     options->program = command->remaining_for_passthrough();
-    std::reverse(options->program.begin(), options->program.end());  // into the order of the command line
+    std::reverse(options->program.begin(), options->program.end());              // into the order of the command line
     if (program && !options->program.empty()) options->program.push_back("--");  // the program's own
     if (program) options->program.insert(options->program.end(), program->begin(), program->end());
     status = options->program.empty() ? complain({FailureKind::usage, "run: which program? vmmctl run -- PROGRAM"})

@@ -134,8 +134,8 @@ Result<std::string> run_library() {
     break;
   }
   if (library.empty())
-    return fail(FailureKind::system, "libvmm_run.so is neither in " + folder + "/libvmm nor in " + folder +
-                                         "/" VMMCTL_LIBRARIES "/libvmm",
+    return fail(FailureKind::system,
+                "libvmm_run.so is neither in " + folder + "/libvmm nor in " + folder + "/" VMMCTL_LIBRARIES "/libvmm",
                 "it is built and installed with vmmctl, without sanitizers");
   if (library.find_first_of(" :\n$") != std::string::npos)
     return fail(FailureKind::system, library + ": LD_PRELOAD takes no path with blanks, colons or dollar signs",

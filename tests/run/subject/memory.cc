@@ -189,8 +189,7 @@ int mappings() {
   // Small mappings, files and shared memory are as ever.
   void* const small = map(kPage);
   CHECK(::mprotect(small, kPage, PROT_NONE) == 0 && ::munmap(small, kPage) == 0);
-  void* const shared =
-      ::mmap(nullptr, kMiB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* const shared = ::mmap(nullptr, kMiB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   CHECK(shared != MAP_FAILED && ::munmap(shared, kMiB) == 0);
   return well();
 }
