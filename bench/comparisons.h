@@ -48,4 +48,7 @@ void compare_overcommit(const Settings& settings, Report& report);
 // The process that compare_overcommit measures. Returns its exit status.
 int run_overcommit_load(int argc, char** argv);
 
+// Unmodified programs in half of the memory they use, by vmmctl run, against a control group and the kernel's swap.
+void compare_run(const Settings& settings, Report& report);
+
 }  // namespace vmm::bench

@@ -45,6 +45,7 @@ constexpr Comparison kComparisons[] = {
     {"sharing", compare_sharing},
     {"sharing_cost", measure_sharing_cost},
     {"overcommit", compare_overcommit},
+    {"run", compare_run},
 };
 
 int usage() {

@@ -10,7 +10,7 @@ find_library(VMM_JEMALLOC_ARCHIVE libjemalloc_pic.a REQUIRED)
 mark_as_advanced(VMM_JEMALLOC_INCLUDE VMM_JEMALLOC_ARCHIVE)
 
 set(vmm_jemalloc "${PROJECT_BINARY_DIR}/vmm_jemalloc")
-set(names mallocx dallocx sallocx mallctl mallctlnametomib mallctlbymib malloc_conf)
+set(names mallocx xallocx dallocx sallocx mallctl mallctlnametomib mallctlbymib malloc_conf)
 set(renamed "")
 set(kept "")
 foreach(name IN LISTS names)

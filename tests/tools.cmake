@@ -33,3 +33,30 @@ if(sources)
   add_dependencies(tools_tests vmmctl)
   vmm_discover(tools_tests tools. "*" LABELS tools TIMEOUT 300)
 endif()
+
+# vmmctl run: with a program that checks all it gets, and with the distribution's (tests/run, label tools). Not under
+# sanitizers, which have an allocator of their own.
+if(TARGET vmm_run)
+  add_library(run_subject_plugin MODULE run/subject/plugin.cc)
+  add_executable(run_subject run/subject/main.cc run/subject/memory.cc run/subject/processes.cc)
+  add_executable(run_static run/subject/static.cc)
+  target_link_options(run_static PRIVATE -static)
+  add_executable(run_tests run/command_test.cc run/subject_test.cc run/programs_test.cc run/measured.cc
+                 tools/program.cc)
+  foreach(target run_subject_plugin run_subject run_static run_tests)
+    vmm_test_defaults(${target})
+  endforeach()
+  target_link_libraries(run_subject_plugin PRIVATE Threads::Threads)
+  target_compile_definitions(run_subject PRIVATE RUN_SUBJECT_PLUGIN="$<TARGET_FILE:run_subject_plugin>")
+  target_link_libraries(run_subject PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
+  # The compiler knows malloc and would leave out what is only allocated and freed.
+  target_compile_options(run_subject PRIVATE -fno-builtin)
+  target_include_directories(run_tests PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
+  target_compile_definitions(run_tests PRIVATE
+    VMMCTL_PROGRAM="$<TARGET_FILE:vmmctl>" RUN_SUBJECT="$<TARGET_FILE:run_subject>"
+    RUN_SUBJECT_PLUGIN="$<TARGET_FILE:run_subject_plugin>" RUN_STATIC_PROGRAM="$<TARGET_FILE:run_static>"
+    RUN_WORK="${CMAKE_CURRENT_SOURCE_DIR}/run/work")
+  target_link_libraries(run_tests PRIVATE libvmm::vmm GTest::gmock GTest::gtest GTest::gtest_main)
+  add_dependencies(run_tests vmmctl vmm_run run_subject run_subject_plugin run_static)
+  vmm_discover(run_tests tools. "*" LABELS tools TIMEOUT 300 RESOURCE_LOCK kernel)
+endif()

@@ -56,23 +56,53 @@ HeapCore::~HeapCore() {
 
 bool HeapCore::in_child() const noexcept { return os::fork_count() != born_; }
 
-void* HeapCore::allocate_bytes(std::size_t bytes, std::size_t alignment) noexcept {
+void* HeapCore::allocate_bytes(std::size_t bytes, std::size_t alignment, Fill fill) noexcept {
   if (!std::has_single_bit(alignment) || in_child()) return nullptr;
   bytes = std::max<std::size_t>(bytes, 1);
-  const int flags = flags_for(arena_, alignment);
+  const int flags = flags_for(arena_, alignment) | (fill == Fill::zeros ? MALLOCX_ZERO : 0);
   void* const memory = vmm_je_mallocx(bytes, flags);
   return memory != nullptr ? memory : allocate_when_full(bytes, flags);
 }
 
 void* HeapCore::allocate_when_full(std::size_t bytes, int flags) noexcept {
+  return allocate_after_purge(bytes, [&] { return vmm_je_mallocx(bytes, flags); });
+}
+
+template <class Allocate>
+void* HeapCore::allocate_after_purge(std::size_t bytes, Allocate&& allocate) noexcept {
   if (bytes > extents_.pages() * kPageSize) return nullptr;
   // What jemalloc keeps may be in pieces that fit together with others, or were freed by another thread's purge.
   heap::purge_arena(arena_);
-  void* memory = vmm_je_mallocx(bytes, flags);
+  void* memory = allocate();
   // Size classes are up to a quarter larger than what is asked for.
   const std::uint64_t pages = std::max(kRegainPages, (bytes + bytes / 4) / kPageSize + 1);
-  while (memory == nullptr && regain(pages)) memory = vmm_je_mallocx(bytes, flags);
+  while (memory == nullptr && regain(pages)) memory = allocate();
   return memory;
+}
+
+bool HeapCore::resize(void* memory, std::size_t bytes) noexcept {
+  if (in_child()) return false;
+  bytes = std::max<std::size_t>(bytes, 1);
+  return vmm_je_xallocx(memory, bytes, 0, MALLOCX_TCACHE_NONE) >= bytes;
+}
+
+void* HeapCore::allocate_pages(std::size_t bytes, std::size_t alignment) noexcept {
+  if (bytes == 0 || in_child()) return nullptr;
+  const auto allocate = [&]() noexcept {
+    bool zero = true;
+    return extents_.allocate(nullptr, bytes, alignment, zero);
+  };
+  void* const memory = allocate();
+  return memory != nullptr ? memory : allocate_after_purge(bytes, allocate);
+}
+
+bool HeapCore::allocate_pages_at(void* memory, std::size_t bytes) noexcept {
+  bool zero = true;
+  return bytes != 0 && !in_child() && extents_.allocate(memory, bytes, kPageSize, zero) != nullptr;
+}
+
+bool HeapCore::free_pages(void* memory, std::size_t bytes) noexcept {
+  return !in_child() && extents_.release(memory, bytes);
 }
 
 // Makes pages usable that were handed over to the host and, as far as the heap can tell, not dealt with yet. The host

@@ -29,8 +29,20 @@ class HeapCore final : public std::pmr::memory_resource {
   HeapCore(const HeapCore&) = delete;
   HeapCore& operator=(const HeapCore&) = delete;
 
-  void* allocate_bytes(std::size_t bytes, std::size_t alignment) noexcept;
+  // What is returned holds anything, or zeros.
+  enum class Fill : std::uint8_t { any, zeros };
+  void* allocate_bytes(std::size_t bytes, std::size_t alignment, Fill fill = Fill::any) noexcept;
+  // Makes an allocation larger or smaller where it is. False: it is as it was.
+  bool resize(void* memory, std::size_t bytes) noexcept;
   void free(void* memory) noexcept;
+
+  // Whole pages beside the arena's, which read as zero; sizes in bytes, multiples of kPageSize, as is the alignment,
+  // a power of two. nullptr: full. Blocks as allocate_bytes().
+  void* allocate_pages(std::size_t bytes, std::size_t alignment) noexcept;
+  // Just these, if they are all free. Does not wait.
+  bool allocate_pages_at(void* memory, std::size_t bytes) noexcept;
+  // Any of them, not only what was allocated at once. False: no memory for the tables; they stay allocated.
+  bool free_pages(void* memory, std::size_t bytes) noexcept;
   std::size_t usable_size(const void* memory) const noexcept;
   HeapStats stats() const;
 
@@ -51,6 +63,9 @@ class HeapCore final : public std::pmr::memory_resource {
   bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override { return this == &other; }
 
   void* allocate_when_full(std::size_t bytes, int flags) noexcept;
+  // Tries again after the arena was purged, and while pages are regained.
+  template <class Allocate>
+  void* allocate_after_purge(std::size_t bytes, Allocate&& allocate) noexcept;
   bool regain(std::uint64_t pages) noexcept;
   void settle() noexcept;
   // False: there is nobody to ask.

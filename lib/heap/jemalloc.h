@@ -20,6 +20,7 @@
 // Hidden here, hidden wherever it is linked: the strictest of all declarations holds.
 #define VMM_JE extern "C" __attribute__((visibility("hidden")))
 VMM_JE void* vmm_je_mallocx(std::size_t bytes, int flags) noexcept;
+VMM_JE std::size_t vmm_je_xallocx(void* memory, std::size_t bytes, std::size_t extra, int flags) noexcept;
 VMM_JE void vmm_je_dallocx(void* memory, int flags) noexcept;
 VMM_JE std::size_t vmm_je_sallocx(const void* memory, int flags) noexcept;
 VMM_JE int vmm_je_mallctl(const char* name, void* old, std::size_t* old_bytes, void* value, std::size_t bytes) noexcept;

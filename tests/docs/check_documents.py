@@ -11,8 +11,6 @@ import interface
 
 # Folders of examples that are no programs.
 PARTS = ('plot', 'smaps', 'deploy')
-# Documents that are written with what they are about, and may come after README names them.
-COMING = ('docs/run.md', 'docs/packaging.md')
 # Documents in which every word in backticks that has an underscore is a name of the interface.
 STRICT = ('README.md', 'docs/tuning.md', 'docs/threat-model.md')
 # Such words that are not: of the kernel, of this project's tree, and of programs.
@@ -48,7 +46,7 @@ def check_examples(readme, folders, tests):
 def check_links(source, name, text):
     complaints = []
     for target in re.findall(r'\]\(([^)#\s]+)(?:#[^)]*)?\)', text):
-        if re.match(r'\w+:', target) or target in COMING:
+        if re.match(r'\w+:', target):
             continue
         if not (source / name).parent.joinpath(target).exists():
             complaints.append(f'{name}: {target} is not there')

@@ -1,6 +1,9 @@
 // vmmctl: looks at hosts of libvmm and at the machine they run on. See docs/vmmctl.md.
+#include <algorithm>
 #include <clocale>
+#include <string_view>
 
+#include "command_run.h"
 #include "commands.h"
 
 int main(int argc, char** argv) {
@@ -16,6 +19,17 @@ int main(int argc, char** argv) {
   vmmctl::add_record(app, status);
   vmmctl::add_report(app, status);
   vmmctl::add_control(app, status);
+  // The parser would look for options of ours among those of the program that is to be run.
+  std::optional<std::vector<std::string>> program;
+  if (argc > 1 && std::string_view(argv[1]) == "run") {
+    char** const end = argv + argc;
+    char** const dashes = std::find_if(argv, end, [](const char* word) { return std::string_view(word) == "--"; });
+    if (dashes != end) {
+      program.emplace(dashes + 1, end);
+      argc = static_cast<int>(dashes - argv);
+    }
+  }
+  vmmctl::add_run(app, program, status);
   // The only exceptions here are those of the command line's parser.
   try {
     app.parse(argc, argv);

@@ -1,0 +1,2 @@
+// A program that no library can be loaded into.
+int main() {}

@@ -1,0 +1,20 @@
+#include "guest_inside.h"
+
+#include <memory>
+
+namespace vmm::run {
+namespace {
+
+// Guest shows its core to nobody; an explicit instantiation may name it all the same.
+template <std::shared_ptr<GuestCore> Guest::*Member>
+struct CoreOf {
+  friend GuestCore& core_of(Guest& guest) noexcept { return *(guest.*Member); }
+};
+GuestCore& core_of(Guest& guest) noexcept;
+template struct CoreOf<&Guest::core_>;
+
+}  // namespace
+
+region::GuestMemory& guest_inside() noexcept { return core_of(ProgramMemory::guest()).memory(); }
+
+}  // namespace vmm::run
