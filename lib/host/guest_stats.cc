@@ -99,7 +99,7 @@ std::uint64_t swap_target(const GuestStats& s) noexcept {
 // last one, and the histogram, which lies elsewhere, need not be looked at.
 void GuestCore::summarize(const GuestStats& s, Latency& latency) const noexcept {
   const auto& m = *memory_;
-  const auto update = [LatencySummary& summary, std::uint64_t counted, const base::Histogram& histogram) {
+  const auto update = [](LatencySummary& summary, std::uint64_t counted, const base::Histogram& histogram) {
     if (summary.count == counted || summary.count == histogram.count()) return false;
     summary = histogram.summary();
     return true;

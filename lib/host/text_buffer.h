@@ -24,13 +24,12 @@ class TextBuffer {
   TextBuffer& operator=(const TextBuffer&) = delete;
 
   TextBuffer& operator+=(std::string_view piece) {
-    if (piece.size() > buffer_.size() - used_) {
+    if (piece.size() > buffer_.size()) {
       flush();
-      if (piece.size() > buffer_.size()) {
-        text_ += piece;
-        return *this;
-      }
+      text_ += piece;
+      return *this;
     }
+    if (used_ + piece.size() > buffer_.size()) flush();
     std::memcpy(buffer_.data() + used_, piece.data(), piece.size());
     used_ += piece.size();
     return *this;
@@ -66,7 +65,7 @@ class TextBuffer {
 
  private:
   char* at(std::size_t room) {
-    if (room > buffer_.size() - used_) flush();
+    if (used_ + room > buffer_.size()) flush();
     return buffer_.data() + used_;
   }
   void flush() {
