@@ -15,9 +15,13 @@ add_test(NAME package.bare_machine
 set_tests_properties(package.bare_machine PROPERTIES LABELS vm_full RESOURCE_LOCK packages TIMEOUT 3600
                      SKIP_RETURN_CODE 77)
 
-# How types are described depends on the compiler.
+# How types are described depends on the compiler. ./run abi writes the descriptions.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   foreach(library libvmm libvmm_heap)
+    if(NOT EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/abi/${library}.abi")
+      message(WARNING "tests/abi/${library}.abi is not there: nothing compares what ${library} offers. ./run abi writes it")
+      continue()
+    endif()
     string(REPLACE libvmm vmm target ${library})
     add_test(NAME abi.${library}
       COMMAND "${CMAKE_CURRENT_SOURCE_DIR}/abi/check_abi.sh" $<TARGET_FILE:${target}>

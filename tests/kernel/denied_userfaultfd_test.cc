@@ -162,7 +162,7 @@ TEST_P(Hazard34_Denied, InCToo) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Errno, Hazard34_Denied, testing::Values(EPERM, ENOSYS),
-                         [](const auto& info) { return info.param == EPERM ? "EPERM" : "ENOSYS"; });
+                         [](const auto& error) { return error.param == EPERM ? "EPERM" : "ENOSYS"; });
 
 }  // namespace
 }  // namespace vmm::test
