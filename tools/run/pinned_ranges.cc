@@ -1,6 +1,7 @@
 #include "pinned_ranges.h"
 
 #include <iterator>
+#include <utility>
 #include <vector>
 
 namespace vmm::run {
@@ -22,7 +23,7 @@ Result<void> PinnedRanges::add(Guest& guest, GuestRange range) {
     if (first >= end) return {};
     auto pinned = guest.pin(first, end - first);
     if (!pinned) return tl::unexpected(pinned.error());
-    fresh.emplace_back(first, Pinned{end, std::move(*pinned)});
+    fresh.emplace_back(first, Pinned{end, std::make_shared<Pin>(std::move(*pinned))});
     return {};
   };
   std::uint64_t from = range.first;
@@ -35,25 +36,17 @@ Result<void> PinnedRanges::add(Guest& guest, GuestRange range) {
   return {};
 }
 
-Result<void> PinnedRanges::remove(Guest& guest, GuestRange range) {
+void PinnedRanges::remove(GuestRange range) {
   const auto from = first_behind(range.first);
   const auto to = pins_.lower_bound(range.end);
-  if (from == pins_.end() || from == to) return {};
-  // What stays of the first and the last has pins of its own before the old ones go.
+  if (from == pins_.end() || from == to) return;
+  // What stays of the first and the last.
   std::vector<std::pair<std::uint64_t, Pinned>> left;
-  const auto keep = [&](std::uint64_t first, std::uint64_t end) -> Result<void> {
-    if (first >= end) return {};
-    auto pinned = guest.pin(first, end - first);
-    if (!pinned) return tl::unexpected(pinned.error());
-    left.emplace_back(first, Pinned{end, std::move(*pinned)});
-    return {};
-  };
   const auto last = std::prev(to);
-  if (auto r = keep(from->first, range.first); !r) return r;
-  if (auto r = keep(range.end, last->second.end); !r) return r;
+  if (from->first < range.first) left.emplace_back(from->first, Pinned{range.first, from->second.pin});
+  if (range.end < last->second.end) left.emplace_back(range.end, Pinned{last->second.end, last->second.pin});
   pins_.erase(from, to);
   for (auto& [first, pinned] : left) pins_.emplace(first, std::move(pinned));
-  return {};
 }
 
 }  // namespace vmm::run

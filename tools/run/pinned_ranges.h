@@ -1,9 +1,11 @@
-// PinnedRanges: pages of the guest that are pinned for one purpose, of which any part may be let go.
+// PinnedRanges: pages of the guest that are pinned for one purpose, of which any part may be let go. What was pinned at
+// once stays pinned until all of it is let go: a part cannot be pinned anew while it is protected.
 // Thread-safety: one thread at a time.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <utility>
 
 #include "vmm/guest.h"
@@ -21,15 +23,15 @@ class PinnedRanges {
  public:
   // Pins what of it is not yet. Errors: as of Guest::pin; on error nothing has changed. Throws std::bad_alloc.
   Result<void> add(Guest& guest, GuestRange range);
-  // Errors: as add(), for what is left of a range that is cut; on error nothing has changed.
-  Result<void> remove(Guest& guest, GuestRange range);
+  // Throws std::bad_alloc; nothing has changed then.
+  void remove(GuestRange range);
   bool any(GuestRange range) const noexcept;
   void clear() noexcept { pins_.clear(); }
 
  private:
   struct Pinned {
     std::uint64_t end;
-    Pin pin;
+    std::shared_ptr<Pin> pin;
   };
   using Pins = std::map<std::uint64_t, Pinned>;
   // The first that ends behind `offset`.

@@ -119,12 +119,12 @@ int ProgramMappings::unmap_locked(GuestRange range) {
   }
   for (const auto& part : gone) {
     if (const int e = unprotect_locked(part)) return e;
-    if (auto r = locked_.remove(ProgramMemory::guest(), part); !r) return errno_of(r.error());
+    locked_.remove(part);
   }
   mapped_.erase(first, last);
   for (const auto& part : left) mapped_.emplace(part.first, part.end);
   for (const auto& part : gone) {
-    // Before others can have it. Should it be pinned for a while by the heap, whoever gets it clears it.
+    // Before others can have it. Should it be pinned yet, whoever gets it clears it.
     (void)ProgramMemory::guest().discard(part.first, part.bytes());
     (void)ProgramMemory::any_heap().free_pages(at_offset(part.first), part.bytes());
   }
@@ -175,8 +175,8 @@ int ProgramMappings::protect(void* at, std::size_t bytes, int protection) noexce
 int ProgramMappings::unprotect_locked(GuestRange range) {
   if (!protected_.any(range)) return 0;
   if (::mprotect(at_offset(range.first), range.bytes(), kOrdinary) != 0) return errno;
-  auto removed = protected_.remove(ProgramMemory::guest(), range);
-  return removed ? 0 : errno_of(removed.error());
+  protected_.remove(range);
+  return 0;
 }
 
 int ProgramMappings::drop(void* at, std::size_t bytes) noexcept {
@@ -191,7 +191,7 @@ int ProgramMappings::drop(void* at, std::size_t bytes) noexcept {
 
 int ProgramMappings::drop_locked(GuestRange range) noexcept {
   if (ProgramMemory::guest().discard(range.first, range.bytes())) return 0;
-  // Some page of it is pinned by the heap for a moment.
+  // Some page of it is pinned: by the heap, for a moment, or with others that are still protected or locked.
   std::memset(at_offset(range.first), 0, range.bytes());
   return 0;
 }
@@ -207,8 +207,8 @@ int ProgramMappings::lock(void* at, std::size_t bytes) noexcept {
 int ProgramMappings::unlock(void* at, std::size_t bytes) noexcept {
   return guarded([&] {
     const std::lock_guard lock(mutex_);
-    auto r = locked_.remove(ProgramMemory::guest(), range_of(at, bytes));
-    return r ? 0 : errno_of(r.error());
+    locked_.remove(range_of(at, bytes));
+    return 0;
   });
 }
 
