@@ -18,6 +18,7 @@
 #include "support/measure.h"
 #include "support/memory.h"
 #include "support/memory_cgroup.h"
+#include "vmm/units.h"
 
 namespace vmm::bench {
 

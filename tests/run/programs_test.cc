@@ -61,7 +61,9 @@ class Redis {
       : directory_(directory), socket_(directory.file("redis.sock")) {
     // redis-server is another name of the program redis-check-rdb. By this one it comes without a service that runs.
     const auto server = directory.file("redis-server");
-    if (::access(server.c_str(), X_OK) != 0) EXPECT_EQ(::symlink(kProgram, server.c_str()), 0) << server;
+    if (::access(server.c_str(), X_OK) != 0) {
+      EXPECT_EQ(::symlink(kProgram, server.c_str()), 0) << server;
+    }
     std::vector<std::string> words = {
         server,  "--port",         "0",           "--unixsocket", socket_,        "--save", "",
         "--dir", directory.path(), "--daemonize", "no",           "--appendonly", "no"};
@@ -156,7 +158,9 @@ TEST_F(RunRedis, HoldsItsDataInHalfOfItsMemory) {
     redis.check();
     const auto outcome = redis.end();
     EXPECT_EQ(outcome.status, 0) << outcome.err;
-    if (memory != "512M") EXPECT_GT(reported(outcome.err, "swapped out"), 0) << outcome.err;
+    if (memory != "512M") {
+      EXPECT_GT(reported(outcome.err, "swapped out"), 0) << outcome.err;
+    }
     EXPECT_LE(reported(outcome.err, "consumed"), reported(outcome.err, "budget")) << outcome.err;
   }
 }

@@ -24,13 +24,13 @@ TEST(RunSettings, ComeThroughTheEnvironmentWhole) {
   settings.mmap_threshold = 1 * MiB;
   settings.library = "/usr/lib/libvmm/libvmm_run.so";
   settings.former_preload = "";
-  const auto read = vmm::run::parse_settings(to_text(settings));
+  const auto read = vmm::run::parse_settings(vmm::run::to_text(settings));
   ASSERT_TRUE(read);
-  EXPECT_EQ(to_text(*read), to_text(settings));
+  EXPECT_EQ(vmm::run::to_text(*read), vmm::run::to_text(settings));
   EXPECT_EQ(read->swap_directory, settings.swap_directory);
   EXPECT_EQ(read->former_preload, settings.former_preload);
   EXPECT_TRUE(read->children && read->report_at_exit && read->stats_control && read->accept_baseline);
-  EXPECT_FALSE(vmm::run::parse_settings(to_text({}))->former_preload);
+  EXPECT_FALSE(vmm::run::parse_settings(vmm::run::to_text({}))->former_preload);
 }
 
 TEST(RunSettings, OfAnotherVersionAreRefused) {
