@@ -36,7 +36,8 @@ depends() {
 same="libvmm0 \\(= ${version//./\\.}\\)"
 depends libvmm0 'libhwloc15 .*' 'libnuma1 .*' 'liburing2 .*' 'libxxhash0 .*'
 depends libvmm-dev "$same" libexpected-dev liburing-dev libhwloc-dev libnuma-dev libxxhash-dev
-depends vmmctl "$same" 'libncursesw6 .*' 'libtinfo6 .*'
+# libvmm_run.so has libvmm in it.
+depends vmmctl "$same" 'libncursesw6 .*' 'libtinfo6 .*' 'libhwloc15 .*' 'libnuma1 .*' 'liburing2 .*' 'libxxhash0 .*'
 
 # Every file, and none twice. contents names them with @LIBDIR@ for the libraries' folder and @VERSION@.
 for name in "${names[@]}"; do
