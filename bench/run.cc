@@ -28,7 +28,7 @@ namespace {
 
 constexpr int kTurns = 3;
 constexpr std::uint64_t kRows = 1'000'000;  // of SQLite's table
-constexpr int kPythonScale = 4;
+constexpr int kPythonScale = 8;
 constexpr int kKeys = 200'000, kValueBytes = 1024;
 constexpr int kRequests = 200'000;
 
@@ -125,7 +125,7 @@ Work redis(const std::string& directory) {
 std::string sql(const Settings& settings) {
   std::ifstream file(VMM_RUN_WORK "/table.sql");
   std::string lines{std::istreambuf_iterator<char>(file), {}};
-  for (const std::string small = "250000"; lines.find(small) != std::string::npos;)
+  for (const std::string small = "120000"; lines.find(small) != std::string::npos;)
     lines.replace(lines.find(small), small.size(), std::to_string(kRows));
   const auto path = settings.directory + "/bench-run.sql";
   std::ofstream(path) << lines;

@@ -104,11 +104,16 @@ void* serve_child(void* argument) {
 }
 
 bool begin_thread(Service* service) noexcept {
+  // A stack of its own: one that the C library has kept of another thread comes with what that had in guest memory.
+  constexpr std::size_t kStackBytes = 256 * KiB;
+  void* const stack = ::mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (stack == MAP_FAILED) return false;
   sigset_t all, before;
   ::sigfillset(&all);
   if (::pthread_sigmask(SIG_SETMASK, &all, &before) != 0) return false;
   pthread_attr_t attributes;
   ::pthread_attr_init(&attributes);
+  ::pthread_attr_setstack(&attributes, stack, kStackBytes);
   ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   pthread_t thread{};
   const int error = ::pthread_create(&thread, &attributes, serve_child, service);

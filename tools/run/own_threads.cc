@@ -1,4 +1,7 @@
-// The library's own threads are inside for good: see inside.h. Linked with --wrap=pthread_create.
+// The library's own threads are inside for good: see inside.h. Linked with --wrap=pthread_create. What the C library
+// has for each of the program's threads (the table of its thread-local data) is ordinary memory too: it keeps it, with
+// the stack, for threads to come, of the library's or a child's.
+#include <dlfcn.h>
 #include <pthread.h>
 
 #include <cerrno>
@@ -28,6 +31,13 @@ void* run(void* argument) {
 }  // namespace vmm::run
 
 extern "C" {
+__attribute__((visibility("default"))) int pthread_create(pthread_t* thread, const pthread_attr_t* attributes,
+                                                          void* (*body)(void*), void* argument) noexcept {
+  const vmm::run::Inside here;
+  static const auto real = reinterpret_cast<decltype(&pthread_create)>(::dlsym(RTLD_NEXT, "pthread_create"));
+  return real(thread, attributes, body, argument);
+}
+
 int __real_pthread_create(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
 
 // What the C library allocates for a thread, the table of its thread-local data among it, is allocated by who starts
