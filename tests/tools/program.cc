@@ -89,6 +89,7 @@ Outcome vmmctl(std::vector<std::string> arguments, const std::vector<std::string
 }
 
 bool there_is(const std::string& program) {
+  if (program.find('/') != std::string::npos) return ::access(program.c_str(), X_OK) == 0;
   const char* path = std::getenv("PATH");
   std::string rest = path != nullptr ? path : "";
   while (!rest.empty()) {

@@ -27,15 +27,18 @@ void* no_memory() noexcept {
 
 HeapCore* heap_now() noexcept { return inside ? nullptr : ProgramMemory::heap(); }
 
-void* full() noexcept {
-  say_once(Limit::full, "the program's memory is full, and it is told so (ENOMEM); --size makes more");
+// What no process could have is refused without a word, as elsewhere.
+void* full(std::size_t bytes) noexcept {
+  constexpr std::size_t kAddresses = std::size_t{1} << 47U;
+  if (bytes < kAddresses)
+    say_once(Limit::full, "the program's memory is full, and it is told so (ENOMEM); --size makes more");
   return no_memory();
 }
 
 void* allocate(HeapCore& heap, std::size_t bytes, std::size_t alignment, HeapCore::Fill fill) noexcept {
   const Inside here;
   void* const memory = heap.allocate_bytes(bytes, alignment, fill);
-  return memory != nullptr ? memory : full();
+  return memory != nullptr ? memory : full(bytes);
 }
 
 void* allocate_aligned(std::size_t alignment, std::size_t bytes) noexcept {
