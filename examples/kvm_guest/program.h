@@ -28,9 +28,10 @@ constexpr std::uint8_t kProgram[] = {
     0x3d, 0x00, 0x80,                    // 23        cmp ax, 0x8000
     0x75, 0xde,                          // 26        jne page
     0x8e, 0xd8,                          // 28 scrap: mov ds, ax          ; the scratch pages
-    0x66, 0x83, 0x3e, 0x00, 0x00, 0x00,  // 2a        cmp dword [0x000], 0
-    0x74, 0x07,                          // 30        je write
-    0x66, 0x39, 0x2e, 0x00, 0x00,        // 32        cmp [0x000], ebp
+    0x66, 0x8b, 0x1e, 0x00, 0x00,        // 2a        mov ebx, [0x000]    ; once: it may be discarded any moment
+    0x66, 0x85, 0xdb,                    // 2f        test ebx, ebx
+    0x74, 0x05,                          // 32        je write
+    0x66, 0x39, 0xeb,                    // 34        cmp ebx, ebp
     0x75, 0x1b,                          // 37        jne wrong
     0x66, 0x45,                          // 39 write: inc ebp
     0x66, 0x89, 0x2e, 0x00, 0x00,        // 3b        mov [0x000], ebp
