@@ -23,9 +23,10 @@ class UnchangedGuests : public SharingRig {
   // Passes over the guests until one has asked nothing of their pages; not for ever, for the test's own threads may
   // have had faults.
   bool come_to_rest(const std::vector<RigGuest*>& guests) {
+    pass(guests);
     for (int i = 0; i < 16; ++i) {
       CallHook hook;
-      pass(guests);
+      for (auto* guest : guests) look_at(*guest);
       if (hook.count(os::Call::pagemap_scan) + hook.count(os::Call::pagemap_read) == 0) return true;
     }
     return false;

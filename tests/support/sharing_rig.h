@@ -72,8 +72,12 @@ class SharingRig : public EachWay {
   void pass(const std::vector<RigGuest*>& guests) {
     for (auto* guest : guests) {
       rig_->settle(*guest);
-      while (!sharer_->step(guest->memory(), 2 * kPages)) {
-      }
+      look_at(*guest);
+    }
+  }
+  // A pass over the guest, whose faults have been answered.
+  void look_at(RigGuest& guest) {
+    while (!sharer_->step(guest.memory(), 2 * kPages)) {
     }
   }
   std::uint64_t count(RigGuest& guest, region::PageState state) {
