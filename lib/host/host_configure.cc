@@ -14,7 +14,8 @@ Result<void> HostCore::create_pool(const std::string& path, const PoolOptions& o
   base::MutexLock lock(control_);
   // Nobody could keep native guests to a limit.
   if (options.limit != 0)
-    if (auto r = manageable("pool \"" + path + "\": PoolOptions::limit = " + std::to_string(options.limit)); !r) return r;
+    if (auto r = manageable("pool \"" + path + "\": PoolOptions::limit = " + std::to_string(options.limit)); !r)
+      return r;
   set_pinned_beyond();
   return arbiter_.create_pool(path, options);
 }
@@ -32,7 +33,8 @@ Result<void> HostCore::configure_pool(const std::string& path, const PoolChange&
   if (auto r = arbiter_.check_pool_change(path, change); !r) return r;
   // Nobody could keep native guests to a limit. A guest that cannot be managed refuses it.
   if (change.limit.value_or(0) != 0) {
-    if (auto r = manageable("pool \"" + path + "\": PoolChange::limit = " + std::to_string(*change.limit)); !r) return r;
+    if (auto r = manageable("pool \"" + path + "\": PoolChange::limit = " + std::to_string(*change.limit)); !r)
+      return r;
     for (const auto& guest : guests()) {
       host::GatePass pass(guest->gate());
       if (!pass) continue;

@@ -126,9 +126,10 @@ Result<void> HostCore::check(const GuestOptions& options) {
   if (auto r = arbiter_.admit(options.name, entitlement, host::table_bytes(options.memory)); !r) return r;
   if (managing_possible()) return {};
   // Nobody could keep it to a limit.
-  if (limited(options))
-    if (auto r = manageable("guest \"" + options.name + "\": GuestOptions::limit = " + std::to_string(options.limit)); !r)
-      return r;
+  if (limited(options)) {
+    const auto what = "guest \"" + options.name + "\": GuestOptions::limit = " + std::to_string(options.limit);
+    if (auto r = manageable(what); !r) return r;
+  }
   const auto budget = static_cast<double>(credit_.budget() * kPageSize) * (1.0 - arbiter_.min_free());
   return host::check_fits(options, static_cast<std::uint64_t>(budget), guest_memory_ + overhead_pages_ * kPageSize,
                           capabilities_);

@@ -432,8 +432,8 @@ TEST_P(Sharing, FramesFollowTheGuestThatIsLookedAt) {
 }
 
 // Three pages in the midst of a run are equal to others of their guest, and show frames before the run is found. While
-// mappings are scarce the run gets frames of its own, and is one mapping in both guests; when there are plenty again each
-// of those pages shows the one frame that all have.
+// mappings are scarce the run gets frames of its own, and is one mapping in both guests; when there are plenty again
+// each of those pages shows the one frame that all have.
 TEST_P(Sharing, ALongRunHasFramesOfItsOwnWhileMappingsAreScarce) {
   constexpr std::uint64_t kRun = 64;
   constexpr std::array<std::uint64_t, 3> kSingles{10, 20, 30};
