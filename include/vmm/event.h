@@ -20,7 +20,7 @@ enum class EventKind {
   guest_rehomed,      // another home node; `mechanism`: balance, swap, fairness, affinity, asked
   rehoming_failed,    // the guest stays where it is; the scheduler lets it be for rebalance_cool_down
   guest_migrated,     // its memory has followed it: `bytes` moved, `reason` says what stayed
-  not_weighed,        // cpu_weights: a thread's nice value could not be set, or would not be given back: it stays as it is
+  not_weighed,        // cpu_weights: a thread's nice value could not be set, or not be given back: it stays as it is
   reclaimed,          // `bytes` left memory; `mechanism` and `reason` say how and why
   state_changed,      // the host's memory state; `bytes` are free
   guest_stopped,      // in state low: the guest is above its target, its next fault waits

@@ -3,7 +3,7 @@
 // compared byte by byte, and those that are equal show frames.
 //
 // The frames of pages follow each other as the guest's pages do, whatever their equals are: so one mapping shows them
-// there. When mappings are scarce a long run gets frames of its own also for pages that show others already ("doubles").
+// there. When mappings are scarce a long run has frames of its own also for pages that show others already ("doubles").
 // Thread-safety: one thread, the worker of the node.
 #pragma once
 
