@@ -7,9 +7,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "run/in_guest_test.h"
 #include "run/measured.h"
 #include "support/temp_directory.h"
-#include "vmm/capabilities.h"
 
 namespace run_test {
 namespace {
@@ -18,12 +18,8 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
 
-class RunCommand : public testing::Test {
+class RunCommand : public InGuestTest {
  protected:
-  void SetUp() override {
-    if (const auto level = vmm::probe().level; level != vmm::CapabilityLevel::full)
-      GTEST_SKIP() << "vmmctl run needs level full; this is " << vmm::to_string(level);
-  }
   vmm::test::TempDirectory directory_;
 };
 

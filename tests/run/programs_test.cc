@@ -9,9 +9,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "run/in_guest_test.h"
 #include "run/measured.h"
 #include "support/temp_directory.h"
-#include "vmm/capabilities.h"
 
 namespace run_test {
 namespace {
@@ -20,13 +20,8 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::StartsWith;
 
-class RunPrograms : public testing::Test {
+class RunPrograms : public InGuestTest {
  protected:
-  void SetUp() override {
-    if (const auto level = vmm::probe().level; level != vmm::CapabilityLevel::full)
-      GTEST_SKIP() << "vmmctl run needs level full; this is " << vmm::to_string(level);
-  }
-
   // The same output, and at half of the memory something was swapped.
   void same_work(const std::vector<std::string>& program) {
     if (!fake::there_is(program.front())) GTEST_SKIP() << program.front() << " is not installed";

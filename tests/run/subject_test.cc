@@ -2,8 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "run/in_guest_test.h"
 #include "run/measured.h"
-#include "vmm/capabilities.h"
 
 namespace run_test {
 namespace {
@@ -11,12 +11,8 @@ namespace {
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-class RunSubject : public testing::Test {
+class RunSubject : public InGuestTest {
  protected:
-  void SetUp() override {
-    if (const auto level = vmm::probe().level; level != vmm::CapabilityLevel::full)
-      GTEST_SKIP() << "vmmctl run needs level full; this is " << vmm::to_string(level);
-  }
   // Returns what is said on standard error in the second run.
   std::string both(const std::string& part, std::uint64_t mib, const std::string& memory) {
     const std::vector<std::string> program = {RUN_SUBJECT, part, std::to_string(mib)};
