@@ -17,6 +17,7 @@
 #include "comparisons.h"
 #include "page_sharing/distinct_pages.h"
 #include "sharing_images.h"
+#include "support/bare_sharing.h"
 #include "support/hosts.h"
 #include "support/ksm.h"
 #include "support/measure.h"
@@ -187,8 +188,9 @@ struct Bounds {
   double saved = 0, given_back = 0;  // at least, of what can be saved; 0: not told
 };
 
-void compare(const Settings& settings, Ksm& ksm, Report& report, const std::string& what, const Images& images,
-             const Bounds& bounds) {
+// Returns what KSM takes for a page, in us.
+double compare(const Settings& settings, Ksm& ksm, Report& report, const std::string& what, const Images& images,
+               const Bounds& bounds) {
   Samples ours, peer, ours_again, ours_again_read, peer_again, saved, peer_saved, group_fall, mapped_fall;
   const auto add_found = [&](const Found& found, Samples& cpu, Samples& again, Samples& pages) {
     cpu.add(found.cpu * 1e6 / std::max(found.saved, 1.0));
@@ -222,7 +224,7 @@ void compare(const Settings& settings, Ksm& ksm, Report& report, const std::stri
     report.note(name + "one more look / KSM's", ours_again.median() / peer_again.median(), again);
   report.note(name + "the same after guests have read everything", ours_again_read.median() / peer_again.median(),
               text("%.1f and %.1f ms", ours_again_read.median(), peer_again.median()));
-  if (bounds.saved == 0) return;
+  if (bounds.saved == 0) return peer.median();
   const double most = most_of(images);
   report.at_least(name + "saved / what can be", saved.median() / most, bounds.saved,
                   text("%.0f pages; %.0f are like another or of zeros; KSM %.3f", saved.median(), most,
@@ -232,13 +234,27 @@ void compare(const Settings& settings, Ksm& ksm, Report& report, const std::stri
                   bounds.given_back,
                   (grouped ? text("%.0f pages by the control group, ", group_fall.median()) : std::string()) +
                       text("%.0f by what the process maps; of %.0f", mapped_fall.median(), most));
+  return peer.median();
+}
+
+// How near to the first bound anything can come that shows such runs by mappings.
+void tell_bare_calls(Report& report, const std::string& what, std::uint64_t run, double peer) {
+  const std::string name = "sharing, " + what + ": the kernel's calls alone / KSM's";
+  try {
+    constexpr std::uint64_t kPages = 64 * MiB / kPageSize;
+    Samples bare;
+    for (int i = 0; i < kTimes; ++i) bare.add(bare_sharing_seconds(kPages, run) * 1e6 / kPages);
+    report.note(name, bare.median() / peer, text("%.2f and %.2f us a page", bare.median(), peer));
+  } catch (const std::runtime_error& e) {
+    report.skipped(name, e.what());
+  }
 }
 
 // What real guests hold: kernels, page caches, data of their own.
 void compare_real_guests(const Settings& settings, Ksm& ksm, Report& report) {
   const std::string what = "real guest images";
   try {
-    compare(settings, ksm, report, what, real_guests(), {0.2, 0.05, 0.99, 0.97});
+    static_cast<void>(compare(settings, ksm, report, what, real_guests(), {0.2, 0.05, 0.99, 0.97}));
   } catch (const NoImages& e) {
     report.skipped("sharing, " + what, e.what());
   }
@@ -255,9 +271,12 @@ void compare_sharing(const Settings& settings, Report& report) {
     report.skipped("sharing", e.what());
     return;
   }
-  compare(settings, *ksm, report, "scattered pages", runs_of(1), {0.5, 0.05});
-  compare(settings, *ksm, report, "runs of 8", runs_of(8), {0.2, 0.05});
-  compare(settings, *ksm, report, "runs of 64", runs_of(64), {0.2, 0.05});
+  const auto compare_runs = [&](const std::string& what, std::uint64_t run, double bound) {
+    tell_bare_calls(report, what, run, compare(settings, *ksm, report, what, runs_of(run), {bound, 0.05}));
+  };
+  compare_runs("scattered pages", 1, 0.5);
+  compare_runs("runs of 8", 8, 0.2);
+  compare_runs("runs of 64", 64, 0.2);
   compare(settings, *ksm, report, "clones at other places", clones(), {0.2, 0.05});
   compare(settings, *ksm, report, "nine of ten zeros", mostly_zero(), {0.2, 0});
   compare(settings, *ksm, report, "nothing equal", nothing_equal(), {0, 0.05});

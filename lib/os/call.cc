@@ -16,6 +16,7 @@ const char* to_string(Call call) noexcept {
     case Call::mprotect: return "mprotect";
     case Call::memfd_create: return "memfd_create";
     case Call::madvise: return "madvise";
+    case Call::process_madvise: return "process_madvise";
     case Call::mbind: return "mbind";
     case Call::move_pages: return "move_pages";
     case Call::prctl: return "prctl";

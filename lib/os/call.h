@@ -12,7 +12,7 @@ namespace vmm::os {
 
 // One name per kind of kernel call.
 enum class Call {
-  mmap, munmap, mremap, mprotect, memfd_create, madvise, mbind, move_pages, prctl,
+  mmap, munmap, mremap, mprotect, memfd_create, madvise, process_madvise, mbind, move_pages, prctl,
   userfaultfd, uffd_api, uffd_register, uffd_unregister, uffd_copy, uffd_zeropage, uffd_move, uffd_wake,
   uffd_writeprotect, uffd_poison, uffd_read,
   pagemap_open, pagemap_scan, pagemap_read,

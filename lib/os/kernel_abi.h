@@ -111,6 +111,10 @@ struct pm_scan_arg {
 #define MADV_COLLAPSE 25
 #endif
 
+#ifndef PIDFD_SELF_THREAD  // Linux 6.14: this thread, in the place of a descriptor
+#define PIDFD_SELF_THREAD (-10000)
+#endif
+
 #ifndef PR_SET_VMA  // Linux 5.17
 #define PR_SET_VMA 0x53564d41
 #define PR_SET_VMA_ANON_NAME 0

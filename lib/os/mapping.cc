@@ -102,7 +102,6 @@ int Mapping::move_onto(void* target) noexcept {
 }
 
 int Mapping::copy_onto(void* target, std::uint64_t offset, std::uint64_t bytes) const noexcept {
-  if (const int e = drop_pages(data_ + offset, bytes)) return e;
   void* p = call(Call::mremap, [&] {
     return ::mremap(data_ + offset, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, target);
   });

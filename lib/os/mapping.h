@@ -43,9 +43,8 @@ class Mapping {
   int move_onto(void* target) noexcept;
 
   // A copy of [offset, offset + bytes) takes the place of the mappings there, as with move_onto(); this stays as it is.
-  // Pages of its own that this has come to have there (mlockall(MCL_CURRENT) makes some) are given up before: the
-  // kernel would move them along, and they hold what the file did then. Another thread's mlockall() at that moment is
-  // not noticed.
+  // Pages of its own that this has come to have there (mlockall(MCL_CURRENT) makes some) are moved along: they hold what
+  // the file did then, so whoever changes the file drops them before a copy is made.
   // Two thirds of what it costs to make a mapping aside and move it (MREMAP_DONTUNMAP, Linux >= 5.13 for files).
   int copy_onto(void* target, std::uint64_t offset, std::uint64_t bytes) const noexcept;
 

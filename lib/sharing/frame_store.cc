@@ -139,6 +139,13 @@ std::optional<FrameRun> FrameStore::allocate(std::uint64_t wanted, std::optional
 }
 
 int FrameStore::fill(FrameRun run, const std::byte* bytes) noexcept {
+  if (const int e = write(run, bytes)) return e;
+  // What mlockall(MCL_CURRENT) has filled the template with before is what the file held then. From here on it is what
+  // the frames hold, for as long as somebody has them.
+  return os::drop_pages(template_.data() + run.first * kPageSize, run.count * kPageSize);
+}
+
+int FrameStore::write(FrameRun run, const std::byte* bytes) const noexcept {
   if (!may_be_huge_) return file_.write(run.first * kPageSize, bytes, run.count * kPageSize);
   // Through the mapping, which forbids them. Touched one by one each would cost a fault, and where there is no memory
   // for one, a SIGBUS.

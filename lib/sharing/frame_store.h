@@ -83,6 +83,7 @@ class FrameStore {
   std::uint64_t free_from(std::uint64_t frame, std::uint64_t most) const VMM_REQUIRES(mutex_);
   FrameRun find(std::uint64_t wanted, std::optional<std::uint64_t> next) const VMM_REQUIRES(mutex_);
   int give_back(FrameRun run) noexcept;
+  int write(FrameRun run, const std::byte* bytes) const noexcept;
 
   const std::uint64_t forks_ = os::fork_count();
   const int node_;

@@ -6,7 +6,6 @@
 #include <new>
 #include <thread>
 
-#include "os/mapping.h"
 #include "region/isolator.h"
 
 namespace vmm::sharing {
@@ -55,7 +54,8 @@ GuestFrames::~GuestFrames() {
   }
 }
 
-int GuestFrames::show(std::uint64_t first, const FrameStore& store, FrameRun run, PageWord* words) noexcept {
+int GuestFrames::show(std::uint64_t first, const FrameStore& store, FrameRun run, PageWord* words,
+                      os::DropList& staged) noexcept {
   // Before there is any: who changes the home looks for them then.
   bump(guest_.counters.shared, run.count);
   if (const int e = ShownFrames::show(guest_, first, store, run)) {
@@ -63,8 +63,9 @@ int GuestFrames::show(std::uint64_t first, const FrameStore& store, FrameRun run
     return e;
   }
   // What the kernel does not drop is a copy that nobody reads; its place in staging must not be used again, nor is it.
-  static_cast<void>(os::drop_pages(guest_.staged(first), run.count * kPageSize));
+  staged.add(guest_.staged(first), run.count * kPageSize);
   region::drop(guest_.counters.staging, run.count);
+  staging_tables_.emptied(first, run.count);
   guest_.uncharge(run.count);
   const auto more = mappings_of(first, run.count);
   mappings_.add(more);

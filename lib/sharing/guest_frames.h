@@ -8,19 +8,20 @@
 #include <atomic>
 #include <cstdint>
 
+#include "os/drop_list.h"
 #include "region/guest_memory.h"
 #include "sharing/frame_stores.h"
 #include "sharing/mapping_budget.h"
 #include "sharing/shown_frames.h"
+#include "sharing/staging_tables.h"
 
 namespace vmm::sharing {
 
 class GuestFrames final : public region::FrameReferences {
  public:
-  // All of them outlive the guest's memory. To be put into GuestMemory::frames.
-  GuestFrames(region::GuestMemory& guest, const FrameStores& stores, const ShownFrames& shown,
-              MappingBudget& mappings) noexcept
-      : guest_(guest), stores_(stores), shown_(shown), mappings_(mappings) {}
+  // All of them outlive the guest's memory. To be put into GuestMemory::frames. Throws std::bad_alloc.
+  GuestFrames(region::GuestMemory& guest, const FrameStores& stores, const ShownFrames& shown, MappingBudget& mappings)
+      : guest_(guest), stores_(stores), shown_(shown), mappings_(mappings), staging_tables_(guest) {}
   ~GuestFrames() override;
 
   int take_out(std::uint64_t first, std::uint64_t count) noexcept override;
@@ -32,14 +33,18 @@ class GuestFrames final : public region::FrameReferences {
   // that, and what is taken out leaves it as it is. The worker.
   void count_mappings(std::uint64_t all) noexcept;
   MappingBudget& mappings() const noexcept { return mappings_; }
+  // Of the pages that have come to show frames. The worker.
+  StagingTables& staging_tables() noexcept { return staging_tables_; }
 
   static GuestFrames& of(const region::GuestMemory& guest) noexcept {
     return static_cast<GuestFrames&>(*guest.frames);
   }
 
-  // Pages that are isolated, whose staged bytes are those of the frames, show the run; their staging and their charge
-  // are given up. The references are the guest's then. An errno, and then nothing has changed.
-  int show(std::uint64_t first, const FrameStore& store, FrameRun run, region::PageWord* words) noexcept;
+  // Pages that are isolated, whose staged bytes are those of the frames, show the run; their charge is given up, and
+  // their staging left to the caller to drop, before it unlocks them. The references are the guest's then. An errno, and
+  // then nothing has changed.
+  int show(std::uint64_t first, const FrameStore& store, FrameRun run, region::PageWord* words,
+           os::DropList& staged) noexcept;
   // Pages that are shared are isolated: what the guest reads there is in staging, and charged, whether there is credit
   // or not. An errno, and then nothing has changed; ESHUTDOWN after close().
   int hide(std::uint64_t first, std::uint64_t count, region::PageWord* words) noexcept;
@@ -58,6 +63,7 @@ class GuestFrames final : public region::FrameReferences {
   const FrameStores& stores_;
   const ShownFrames& shown_;
   MappingBudget& mappings_;
+  StagingTables staging_tables_;
   std::uint64_t counted_ = 0;  // mappings of this guest in the budget; the worker's
   std::atomic<int> taking_out_{0};
   std::atomic<bool> closed_{false};

@@ -229,6 +229,7 @@ void ShareBatch::share() noexcept {
 // The piece's own pages, which are the first, show its frames.
 void ShareBatch::share_frames(Piece& piece) noexcept {
   if (show(*own_, {piece.frame, piece.count})) {
+    staged_.drop();
     // The references are the pages' now.
     own_->settle_front(piece.count);
     piece.count = 0;
@@ -240,7 +241,7 @@ void ShareBatch::share_frames(Piece& piece) noexcept {
 // The first pages show the run, if that can be. Counts.
 bool ShareBatch::show(LockedPages& pages, FrameRun run) noexcept {
   auto& counts = pages.guest().counters.share;
-  const bool shown = GuestFrames::of(pages.guest()).show(pages.first(), store_, run, pages.words()) == 0;
+  const bool shown = GuestFrames::of(pages.guest()).show(pages.first(), store_, run, pages.words(), staged_) == 0;
   bump(shown ? counts.shared : counts.no_mapping, run.count);
   return shown;
 }
@@ -284,6 +285,7 @@ std::size_t ShareBatch::share_pages(std::size_t first) noexcept {
     if (part.count > 0 && !show(*piece.pages, part)) static_cast<void>(store_.release(part));
   }
   if (!show(*own_, *run)) static_cast<void>(store_.release(*run));
+  staged_.drop();
   own_->settle_front(run->count);
   return end;
 }

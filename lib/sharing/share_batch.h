@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "os/drop_list.h"
 #include "region/guest_memory.h"
 #include "sharing/frame_notes.h"
 #include "sharing/frame_stores.h"
@@ -111,6 +112,7 @@ class ShareBatch {
   int tid_ = 0;
   bool break_huge_ = false;
   const PageKeys* keys_ = nullptr;
+  os::DropList staged_;  // of pages that show frames, and are still locked
   std::bitset<LockedPages::kMost> doubles_;  // own pages, by number in the batch, that others' frames hold, too
   std::uint64_t doubles_made_ = 0;
   HugePlace own_place_, place_;

@@ -142,11 +142,17 @@ bool Sharer::step(GuestMemory& guest, std::uint64_t most, bool break_huge) {
   if (member == nullptr || !guest.adopted()) return true;
   const Deadline deadline(most_time_);
   tid_ = os::current_tid();
-  if (!member->begun && !begin_pass(*member)) return true;
+  auto& staging_tables = GuestFrames::of(guest).staging_tables();
+  if (!member->begun && !begin_pass(*member)) {
+    // What others have found equal to pages of it since it was looked at last.
+    staging_tables.give_back(0, guest.pages(), deadline);
+    return true;
+  }
   const OthersFaults::Looking looking(others_faults_);
   do {
     const auto count = std::min({kChunk, most, guest.pages() - member->next});
     const auto looked = look_at_chunk(*member, member->next, count, break_huge, deadline);
+    staging_tables.give_back(member->next, looked, deadline);
     member->next += looked;
     most -= looked;
   } while (most > 0 && member->next < guest.pages() && !deadline.passed());

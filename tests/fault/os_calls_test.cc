@@ -39,6 +39,7 @@ const CallCase kCases[] = {
     {Call::mprotect, ENOMEM},
     {Call::madvise, ENOMEM},
     {Call::madvise, EAGAIN},
+    {Call::process_madvise, EBADF, true},
     {Call::mbind, EPERM},
     {Call::mbind, ENOMEM},
     {Call::prctl, EINVAL},

@@ -12,6 +12,8 @@
 
 #include <gtest/gtest.h>
 
+#include "os/drop_list.h"
+#include "support/call_hook.h"
 #include "support/guarded_access.h"
 #include "support/kernel_view.h"
 #include "support/lock_memory.h"
@@ -131,6 +133,55 @@ TEST(MappingTest, BindToANodeThatDoesNotExistIsAnError) {
   EXPECT_NE(bind_to_node(m.data(), m.size(), 1000, NodePolicy::bound), 0);
   EXPECT_EQ(bind_to_node(m.data(), m.size(), -1, NodePolicy::bound), EINVAL);
   EXPECT_EQ(bind_to_node(m.data(), m.size(), 5000, NodePolicy::preferred), ENODEV);
+}
+
+class DropListTest : public testing::Test {
+ protected:
+  static constexpr std::uint64_t kPages = 300;
+
+  void SetUp() override {
+    memory_ = guarded(kPages * kPageSize);
+    ASSERT_EQ(advise_huge_pages(memory_.data(), memory_.size(), false), 0);
+    ASSERT_EQ(populate_for_write(memory_.data(), memory_.size()), 0);
+  }
+  std::byte* at(std::uint64_t page) const { return memory_.data() + page * kPageSize; }
+  // Every other page.
+  void add_all() {
+    for (std::uint64_t page = 0; page < kPages; page += 2) list_.add(at(page), kPageSize);
+  }
+  void expect_dropped() {
+    for (std::uint64_t page = 0; page < kPages; ++page)
+      EXPECT_EQ(test::resident_pages(at(page), 1), page % 2) << page;
+  }
+
+  Mapping memory_;
+  DropList list_;
+};
+
+TEST_F(DropListTest, DropsWhatWasAddedAndNothingElse) {
+  test::CallHook hook;
+  add_all();
+  list_.drop();
+  expect_dropped();
+  const auto calls = hook.count(Call::madvise);
+  list_.drop();
+  EXPECT_EQ(hook.count(Call::madvise), calls) << "what is dropped is not dropped again";
+}
+
+TEST_F(DropListTest, OneByOneWhereTheKernelDoesNotTakeThemAtOnce) {
+  test::CallHook hook;
+  hook.fail(Call::process_madvise, EBADF);
+  add_all();
+  list_.drop();
+  expect_dropped();
+  EXPECT_EQ(hook.count(Call::process_madvise), 1u) << "it is not asked again";
+}
+
+TEST_F(DropListTest, LockedPagesToo) {
+  if (test::lock_memory(at(8), 8 * kPageSize) != 0) GTEST_SKIP() << "mlock of 32 KiB: RLIMIT_MEMLOCK is too low";
+  add_all();
+  list_.drop();
+  expect_dropped();
 }
 
 }  // namespace
