@@ -65,12 +65,17 @@ Way kernels(std::uint64_t memory) {
   return way;
 }
 
+// By a signal: as the kernel ends what it finds no memory for in its group, although there is swap.
+struct Killed : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 std::string output_of(const std::string& command) {
   Child child({"sh", "-c", command});
   std::string all;
   for (std::string line = child.read_line(); !line.empty(); line = child.read_line()) all += line + "\n";
-  if (const int status = child.wait(); status != 0)
-    throw std::runtime_error("status " + std::to_string(status) + " of " + command);
+  if (const int status = child.wait(); status < 0) throw Killed("killed: " + command);
+  else if (status != 0) throw std::runtime_error("status " + std::to_string(status) + " of " + command);
   return all;
 }
 
@@ -145,6 +150,15 @@ void compare(const Settings& settings, Report& report, const Work& work) {
     if (work.run(way, took) != expected) throw std::runtime_error(work.name + ": another output than by itself");
     return took;
   };
+  // The least, in tenths, in which the kernel has not killed it.
+  std::uint64_t given = memory;
+  const auto in_a_group = [&] {
+    for (;; given += memory / 10) try {
+        return run(kernels(given));
+      } catch (const Killed&) {
+        if (given > peak) throw;
+      }
+  };
   const auto pair = take_turns(
       kTurns,
       [&] {
@@ -153,10 +167,12 @@ void compare(const Settings& settings, Report& report, const Work& work) {
         most = std::max(most, way.group->peak());
         return took;
       },
-      [&] { return run(kernels(memory)); });
+      in_a_group);
   report.note("run of " + work.name + ", against the kernel's swap", pair.ratio(),
-              text("%.1f s by vmmctl run, %.1f s in a control group, both in %.0f MiB; %.1f s by itself, in %.0f MiB",
-                   pair.ours.median(), pair.peer.median(), mib(memory), alone_took, mib(peak)));
+              text("%.1f s by vmmctl run in %.0f MiB, %.1f s in a control group of %.0f MiB%s; %.1f s by itself, in "
+                   "%.0f MiB",
+                   pair.ours.median(), mib(memory), pair.peer.median(), mib(given),
+                   given > memory ? ", for the kernel killed it in less" : "", alone_took, mib(peak)));
   report.note("most in the group of vmmctl run / its budget (" + work.name + ")",
               static_cast<double>(most) / static_cast<double>(memory),
               text("%.1f MiB of %.1f", mib(most), mib(memory)));

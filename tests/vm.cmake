@@ -31,12 +31,12 @@ function(vmm_add_machine label kernel topology shard)
     ENVIRONMENT "VMM_VM_SHARD=${shard}")
 endfunction()
 
-# Those of the newer kernel share the kernel tests among them, unless VMM_FULL is set; on eight nodes are few of them.
-vmm_add_machine(vm 6.12 two_nodes 0/3)
-vmm_add_machine(vm 6.12 four_nodes 1/3)
+# Each runs a part of the kernel tests, unless VMM_FULL is set; on eight nodes are few of them.
+vmm_add_machine(vm 6.12 two_nodes 0/6)
+vmm_add_machine(vm 6.12 four_nodes 1/6)
 vmm_add_machine(vm 6.12 eight_nodes 0/1)
-vmm_add_machine(vm 6.12 memory_only 2/3)
-vmm_add_machine(vm 6.1 four_nodes 0/1)
+vmm_add_machine(vm 6.12 memory_only 2/6)
+vmm_add_machine(vm 6.1 four_nodes 0/3)
 foreach(topology two_nodes eight_nodes memory_only)
   vmm_add_machine(vm_full 6.1 ${topology} 0/1)
 endforeach()

@@ -49,8 +49,8 @@ struct Side {
     check(staging_uffd.register_range(staging.data(), staging.size(), false), "UFFDIO_REGISTER");
   }
   void take_out(std::uint64_t page, std::uint64_t count) const {
-    check(staging_uffd.move(staging.data() + page * kPageSize, memory.data() + page * kPageSize, count * kPageSize).error,
-          "UFFDIO_MOVE");
+    const auto at = page * kPageSize;
+    check(staging_uffd.move(staging.data() + at, memory.data() + at, count * kPageSize).error, "UFFDIO_MOVE");
   }
   void show(std::uint64_t page, const os::Mapping& frames, std::uint64_t frame, std::uint64_t count,
             os::DropList& staged) const {

@@ -1,6 +1,6 @@
 // DropList: ranges whose pages are to be dropped, many at once: where the kernel takes them in one call it looks for
-// other processors that know them once for all (process_madvise(2) of oneself, Linux >= 6.14), which takes half of the
-// time; else one by one.
+// other processors that know them once for all (process_madvise(2) of oneself; Linux 6.18 does), which takes half of
+// the time; else one by one.
 // Thread-safety: one thread.
 #pragma once
 

@@ -111,7 +111,7 @@ struct pm_scan_arg {
 #define MADV_COLLAPSE 25
 #endif
 
-#ifndef PIDFD_SELF_THREAD  // Linux 6.14: this thread, in the place of a descriptor
+#ifndef PIDFD_SELF_THREAD  // after Linux 6.12: this thread, in the place of a descriptor
 #define PIDFD_SELF_THREAD (-10000)
 #endif
 

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "sharing/racy_bytes.h"
 
 namespace vmm::sharing {
 namespace {
@@ -146,12 +145,12 @@ int FrameStore::fill(FrameRun run, const std::byte* bytes) noexcept {
 }
 
 int FrameStore::write(FrameRun run, const std::byte* bytes) const noexcept {
-  if (!may_be_huge_) return file_.write(run.first * kPageSize, bytes, run.count * kPageSize);
-  // Through the mapping, which forbids them. Touched one by one each would cost a fault, and where there is no memory
-  // for one, a SIGBUS.
-  if (const int e = os::populate_for_write(this->bytes(run.first), run.count * kPageSize)) return e;
-  copy_racy(this->bytes(run.first), bytes, run.count);
-  return 0;
+  // The mapping forbids them, so its pages are made first.
+  if (may_be_huge_)
+    if (const int e = os::populate_for_write(this->bytes(run.first), run.count * kPageSize)) return e;
+  // Not through the mapping: mlockall(), which is copying a page just then, has locked it until its copy is where
+  // fill() finds it.
+  return file_.write(run.first * kPageSize, bytes, run.count * kPageSize);
 }
 
 void FrameStore::hold(FrameRun run) noexcept {

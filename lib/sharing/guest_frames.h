@@ -41,8 +41,8 @@ class GuestFrames final : public region::FrameReferences {
   }
 
   // Pages that are isolated, whose staged bytes are those of the frames, show the run; their charge is given up, and
-  // their staging left to the caller to drop, before it unlocks them. The references are the guest's then. An errno, and
-  // then nothing has changed.
+  // their staging left to the caller to drop, before it unlocks them. The references are the guest's then. An errno,
+  // and then nothing has changed.
   int show(std::uint64_t first, const FrameStore& store, FrameRun run, region::PageWord* words,
            os::DropList& staged) noexcept;
   // Pages that are shared are isolated: what the guest reads there is in staging, and charged, whether there is credit

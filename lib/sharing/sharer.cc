@@ -52,6 +52,7 @@ struct Sharer::Member {
   std::uint64_t next_broken = 0;  // page: of find_broken()
   std::uint64_t passes = 0;       // begun
   bool begun = false;             // a pass
+  bool tidying = false;           // there is nothing to look at, but tables of staging to be given back
   // References to frames had been given up so often when the last pass began that left nothing to be taken back, and
   // when the one began that is under way; whether that has left nothing so far.
   std::uint64_t settled = ~std::uint64_t{0}, releases = 0;
@@ -143,10 +144,10 @@ bool Sharer::step(GuestMemory& guest, std::uint64_t most, bool break_huge) {
   const Deadline deadline(most_time_);
   tid_ = os::current_tid();
   auto& staging_tables = GuestFrames::of(guest).staging_tables();
-  if (!member->begun && !begin_pass(*member)) {
-    // What others have found equal to pages of it since it was looked at last.
-    staging_tables.give_back(0, guest.pages(), deadline);
-    return true;
+  if (!member->begun && (member->tidying || !begin_pass(*member))) {
+    // What others have found equal to pages of it since it was looked at last has left staging, too.
+    member->tidying = !staging_tables.give_back_next(deadline);
+    return !member->tidying;
   }
   const OthersFaults::Looking looking(others_faults_);
   do {
@@ -377,6 +378,7 @@ std::uint64_t Sharer::drop_zeros(Member& member, std::uint64_t page, std::uint64
   run.settle_from(zeros);
   if (zeros > 0 && os::drop_pages(run.staged(0), zeros * kPageSize) == 0) {
     region::drop(guest.counters.staging, zeros);
+    GuestFrames::of(guest).staging_tables().emptied(run.first(), zeros);
     guest.uncharge(zeros);
     bump(guest.counters.share.zero, zeros);
     for (std::uint64_t i = 0; i < zeros; ++i) run.words()[i] = run.words()[i].with_dropped();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "os/mapping.h"
 
@@ -34,31 +35,43 @@ void StagingTables::emptied(std::uint64_t first, std::uint64_t count) noexcept {
 
 void StagingTables::give_back(std::uint64_t first, std::uint64_t count, const Deadline& deadline) noexcept {
   const auto end = std::min<std::uint64_t>((first + count + kPagesPerHuge - 1) / kPagesPerHuge, emptied_.size());
-  for (auto table = first / kPagesPerHuge; left_ != 0 && table < end; ++table) {
-    if (!emptied_[table]) continue;
-    if (deadline.passed()) return;
-    if (!give_back(table)) continue;
+  for (auto table = first / kPagesPerHuge; left_ != 0 && table < end && !deadline.passed(); ++table)
+    if (emptied_[table]) give_back(table);
+}
+
+bool StagingTables::give_back_next(const Deadline& deadline) noexcept {
+  for (; left_ != 0 && hand_ < emptied_.size(); ++hand_) {
+    if (!emptied_[hand_]) continue;
+    if (deadline.passed()) return false;
+    give_back(hand_);
+  }
+  hand_ = 0;
+  return true;
+}
+
+// Pages come into staging by the worker, whose call this is, and where frames are taken out of a page's place: by
+// whoever has locked the word of a page that is shared. So those are locked here, and the others stay out of it.
+void StagingTables::give_back(std::uint64_t table) noexcept {
+  const auto first = table * kPagesPerHuge;
+  std::array<std::pair<std::uint64_t, PageWord>, kPagesPerHuge> locked;
+  std::size_t count = 0;
+  bool empty = true;
+  for (auto page = first; empty && page < first + kPagesPerHuge; ++page) {
+    const auto word = guest_.table.load(page);
+    if (in_staging(word)) {
+      empty = false;
+    } else if (word.state() == PageState::shared) {
+      const auto mine = guest_.table.try_lock(page);
+      if (mine) locked[count++] = {page, *mine};
+      empty = mine && !in_staging(*mine);
+    }
+  }
+  if (empty && os::drop_pages(guest_.staged(first), kHugePageSize) == 0) {
     emptied_[table] = false;
     --left_;
   }
-}
-
-// Whoever puts something into staging has locked its word: with all of them nobody can meanwhile.
-bool StagingTables::give_back(std::uint64_t table) noexcept {
-  const auto first = table * kPagesPerHuge;
-  std::array<PageWord, kPagesPerHuge> words;
-  std::uint64_t locked = 0;
-  bool empty = true;
-  for (; empty && locked < kPagesPerHuge; ++locked) {
-    const auto word = guest_.table.try_lock(first + locked);
-    if (!word) break;
-    words[locked] = *word;
-    empty = !in_staging(*word);
-  }
-  empty = empty && locked == kPagesPerHuge && os::drop_pages(guest_.staged(first), kHugePageSize) == 0;
-  for (std::uint64_t i = 0; i < locked; ++i) guest_.table.unlock(first + i, words[i]);
-  guest_.table.released();
-  return empty;
+  for (std::size_t i = 0; i < count; ++i) guest_.table.unlock(locked[i].first, locked[i].second);
+  if (count > 0) guest_.table.released();
 }
 
 }  // namespace vmm::sharing

@@ -19,17 +19,19 @@ class StagingTables {
 
   // Pages [first, first + count) have left staging.
   void emptied(std::uint64_t first, std::uint64_t count) noexcept;
-  // Gives back the tables of those that [first, first + count) is part of, while time permits, where pages have left
-  // staging and none is there. The caller has no words locked; where somebody has one, that table is left for another
-  // time.
+  // Gives back the tables that [first, first + count) is part of, while time permits, where pages have left staging and
+  // none is there. The caller has no words locked; where somebody has one, that table is left for another time.
   void give_back(std::uint64_t first, std::uint64_t count, const Deadline& deadline) noexcept;
+  // Goes on with all of them, from where it was when time was over last. True at the end; the next time begins anew.
+  bool give_back_next(const Deadline& deadline) noexcept;
 
  private:
-  bool give_back(std::uint64_t table) noexcept;
+  void give_back(std::uint64_t table) noexcept;
 
   region::GuestMemory& guest_;
   std::vector<bool> emptied_;  // by table
   std::uint64_t left_ = 0;     // of them
+  std::uint64_t hand_ = 0;     // table: of give_back_next()
 };
 
 }  // namespace vmm::sharing

@@ -43,6 +43,7 @@ bool kernel_gives_back() {
 class StagingTablesTest : public EachWay {
  protected:
   static constexpr std::uint64_t kTables = 8, kPages = kTables * kPagesPerHuge;
+  static constexpr std::uint64_t kAtOnce = sharing::LockedPages::kMost;
 
   void SetUp() override {
     EachWay::SetUp();
@@ -53,17 +54,17 @@ class StagingTablesTest : public EachWay {
     guest_ = &rig_->add(options);
     guest_->fill();
     rig_->settle(*guest_);
-    for (std::uint64_t first = 0; first < kPages; first += sharing::LockedPages::kMost) put_into_staging_and_back(first);
+    for (std::uint64_t first = 0; first < kPages; first += kAtOnce) put_into_staging_and_back(first);
     tables_ = std::make_unique<sharing::StagingTables>(guest_->memory());
     tables_->emptied(0, guest_->memory().pages());
   }
   void put_into_staging_and_back(std::uint64_t first) {
     sharing::LockedPages::Words words;
     sharing::LockedPages pages(guest_->memory(), first, words);
-    for (std::uint64_t i = 0; i < sharing::LockedPages::kMost; ++i)
+    for (std::uint64_t i = 0; i < kAtOnce; ++i)
       ASSERT_TRUE(pages.lock_next(sharing::may_be_shared)) << first + i;
     pages.isolate();
-    ASSERT_EQ(pages.count(), sharing::LockedPages::kMost);
+    ASSERT_EQ(pages.count(), kAtOnce);
   }
   std::uint64_t count(PageState state) {
     std::uint64_t n = 0;
