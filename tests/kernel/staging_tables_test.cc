@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -16,6 +17,7 @@
 #include "sharing/locked_pages.h"
 #include "sharing/share_states.h"
 #include "support/node_rig.h"
+#include "support/sharing_rig.h"
 
 namespace vmm::test {
 namespace {
@@ -127,6 +129,32 @@ TEST_P(StagingTablesTest, WhatIsBeingWrittenStays) {
   give_back();
   rig_->finish();
   EXPECT_EQ(guest_->wrong(), "");
+}
+
+class TablesOfSharers : public SharingRig {
+ protected:
+  // How many tables the staging of the guests still had.
+  std::uint64_t left(const std::vector<RigGuest*>& guests) {
+    const auto before = tables_of_process();
+    for (auto* guest : guests) os::drop_pages((*guest)->staged(0), (*guest)->pages() * kPageSize);
+    return before - std::min(before, tables_of_process());
+  }
+};
+VMM_EACH_WAY(TablesOfSharers);
+
+// The second guest's pass takes pages of the first, which is looked at no more, for nothing of it has changed.
+TEST_P(TablesOfSharers, NoneIsLeftByPasses) {
+  if (!kernel_gives_back()) GTEST_SKIP() << "this kernel keeps page tables (Linux 6.14 and later give them back)";
+  constexpr std::uint64_t kMany = 4 * kPagesPerHuge;
+  auto &a = add("common", kMany), &b = add("common", kMany), &zeros = add("common", kMany);
+  for (auto* guest : {&a, &b}) fill_common(*guest, 0, kMany, 0);
+  for (std::uint64_t page = 0; page < kMany; ++page) *zeros.at(page) = std::byte{0};
+  pass({&a, &b, &zeros});
+  look_at(a);
+  EXPECT_EQ(count(a, PageState::shared), kMany);
+  EXPECT_EQ(count(b, PageState::shared), kMany);
+  EXPECT_EQ(count(zeros, PageState::empty), kMany);
+  EXPECT_EQ(left({&a, &b, &zeros}), 0u);
 }
 
 }  // namespace
