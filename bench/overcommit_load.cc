@@ -4,7 +4,6 @@
 // that many to warm up, "check" compares the databases. Each is answered by a line.
 #include <malloc.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
@@ -191,13 +190,6 @@ void answer(const std::string& line) {
   std::fflush(stdout);
 }
 
-double processor_seconds() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-         static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
 // Answers with the transactions, their 99th percentile in microseconds over the active tenants, processor time in
 // milliseconds, and for guests: bytes swapped in and written.
 void run(const Loads& loads, Gate& gate, std::chrono::milliseconds warm, std::chrono::milliseconds time) {
@@ -213,11 +205,11 @@ void run(const Loads& loads, Gate& gate, std::chrono::milliseconds warm, std::ch
   gate.open(true);
   std::this_thread::sleep_for(warm);
   const auto transactions_before = transactions(), in_before = in(), out_before = out();
-  const double begin = now_seconds(), processor_before = processor_seconds();
+  const double begin = now_seconds(), processor_before = cpu_seconds(RUSAGE_SELF);
   gate.measure(true);
   std::this_thread::sleep_for(time);
   const auto done = transactions() - transactions_before;
-  const double took = now_seconds() - begin, processor = processor_seconds() - processor_before;
+  const double took = now_seconds() - begin, processor = cpu_seconds(RUSAGE_SELF) - processor_before;
   const auto came = in() - in_before, went = out() - out_before;
   gate.measure(false);
   gate.open(false);

@@ -1,7 +1,6 @@
 // Equal pages: found and shared by the library in two guests, and merged by the kernel (KSM, opened up) in plain memory
 // that holds the same. Processor time for each page saved, and for one more look at what has not changed.
 #include <sys/mman.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <cinttypes>
@@ -66,16 +65,6 @@ class Counted {
 // Pages that this process has, each divided by how often it is mapped.
 double proportional() { return static_cast<double>(read_smaps().pss) / kPageSize; }
 
-// Of the process, all threads.
-double cpu_seconds() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
-
 struct Found {
   double cpu = 0, again = 0;  // seconds of processor time: until all is found, and for one more look
   double again_read = 0;      // the same after all has been read
@@ -113,13 +102,13 @@ Found by_library(const Settings& settings, const Images& images) {
   settle();
   Found found;
   const double group_before = counted.charged(), mapped_before = proportional();
-  const double begin = cpu_seconds();
+  const double begin = cpu_seconds(RUSAGE_SELF);
   const auto report = value_of(host.share_now());
-  found.cpu = cpu_seconds() - begin;
+  found.cpu = cpu_seconds(RUSAGE_SELF) - begin;
   const auto look_again = [&] {
-    const double middle = cpu_seconds();
+    const double middle = cpu_seconds(RUSAGE_SELF);
     value_of(host.share_now());
-    return cpu_seconds() - middle;
+    return cpu_seconds(RUSAGE_SELF) - middle;
   };
   Samples again;
   for (int i = 0; i < kTimes; ++i) again.add(look_again());

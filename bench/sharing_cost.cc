@@ -1,7 +1,6 @@
 // What sharing costs the guests: the first write to a page that is shared, beside that to a page that the kernel has
 // merged (KSM); and the work of databases in guests that are looked at for equal pages, beside guests that are not.
 #include <sys/mman.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
@@ -231,13 +230,6 @@ struct Work {
   std::uint64_t shared = 0, scanned = 0;  // bytes: at the end, and looked at meanwhile
 };
 
-double processor_seconds() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-         static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
 // As many databases as processors. `scan_time` 0: nothing is shared. What they hold alike is shared already, as in
 // guests that have been there for long.
 Work work(const Settings& settings, std::chrono::milliseconds scan_time) {
@@ -261,9 +253,9 @@ Work work(const Settings& settings, std::chrono::milliseconds scan_time) {
   };
   Work done;
   const auto scanned_before = scanned();
-  const double processor_before = processor_seconds();
+  const double processor_before = cpu_seconds(RUSAGE_SELF);
   done.seconds = seconds([&] { all_at_once(count, [&](std::uint64_t i) { all[i]->work(); }); });
-  done.processor = processor_seconds() - processor_before;
+  done.processor = cpu_seconds(RUSAGE_SELF) - processor_before;
   done.scanned = scanned() - scanned_before;
   done.shared = host.stats()->shared;
   for (const auto& tenant : all) done.digest = done.digest * 31 + tenant->digest();

@@ -1,7 +1,5 @@
 #include "support/bare_sharing.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
@@ -13,6 +11,7 @@
 #include "os/memory_file.h"
 #include "os/userfaultfd.h"
 #include "support/hosts.h"
+#include "support/measure.h"
 #include "support/memory.h"
 #include "vmm/units.h"
 
@@ -20,15 +19,6 @@ namespace vmm::bench {
 namespace {
 
 constexpr std::uint64_t kBatch = 256;  // neighbours at once
-
-double thread_seconds() {
-  rusage usage{};
-  ::getrusage(RUSAGE_THREAD, &usage);
-  const auto seconds = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
 
 void check(int error, const char* call) {
   if (error != 0) throw std::runtime_error(std::string(call) + ": " + std::strerror(error));
@@ -72,7 +62,7 @@ double bare_sharing_seconds(std::uint64_t pages, std::uint64_t run) {
   const auto frames = value_of(os::Mapping::private_template(file.fd(), pages * kPageSize));
   const auto order = shuffled(pages, 1, run);
   os::DropList staged;
-  const double begin = thread_seconds();
+  const double begin = cpu_seconds(RUSAGE_THREAD);
   for (std::uint64_t batch = 0; batch < pages; batch += kBatch) {
     const auto count = std::min(kBatch, pages - batch);
     second.take_out(batch, count);
@@ -82,7 +72,7 @@ double bare_sharing_seconds(std::uint64_t pages, std::uint64_t run) {
     second.show(batch, frames, batch, count, staged);
     staged.drop();
   }
-  return thread_seconds() - begin;
+  return cpu_seconds(RUSAGE_THREAD) - begin;
 }
 
 }  // namespace vmm::bench

@@ -5,6 +5,8 @@
 // Thread-safety: one thread.
 #pragma once
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
@@ -15,6 +17,14 @@ namespace vmm::bench {
 
 inline double now_seconds() noexcept {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Processor time that `who` has had, in seconds: RUSAGE_SELF, all threads of the process; RUSAGE_THREAD, the caller.
+inline double cpu_seconds(int who) noexcept {
+  rusage usage{};
+  ::getrusage(who, &usage);
+  return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+         static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
 // Seconds that `work` takes.
