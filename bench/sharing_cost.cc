@@ -22,6 +22,7 @@
 #include "comparisons.h"
 #include "database.h"
 #include "memory_vfs.h"
+#include "support/bare_sharing.h"
 #include "support/hosts.h"
 #include "support/ksm.h"
 #include "support/measure.h"
@@ -121,6 +122,7 @@ void merge_all(Ksm& ksm, const PlainMapping& a, const PlainMapping& b) {
 // Seconds.
 struct FirstWrites {
   Samples shared, merged, ratios;    // to pages that another holds, too: shared, merged by KSM, one by the other
+  Samples bare;                      // to pages that are mapped one by one and no guest's, by those merged
   double other_salt = 0, alone = 0;  // the last time: to pages that guests of another salt share, and that nobody has
 };
 
@@ -145,6 +147,14 @@ void write_first(const Settings& settings, Ksm& ksm, Held held, FirstWrites& tim
   times.shared.add(equal[0]);
   times.merged.add(equal[1]);
   times.ratios.add(equal[0] / equal[1]);
+  if (held == Held::one_by_one) {
+    const PagesByThemselves bare(kPages);
+    fill(merged.memory(), same.memory(), held);
+    merge_all(ksm, merged, same);
+    settle();
+    const auto plain = first_writes({bare.memory(), merged.memory()});
+    times.bare.add(plain[0] / plain[1]);
+  }
   const auto own = first_writes({other.memory(), alone.memory()});
   times.other_salt = own[0];
   times.alone = own[1];
@@ -171,6 +181,8 @@ void compare_first_writes(const Settings& settings, Report& report) {
                    1.1,
                    text("%.2f and %.2f us, %" PRIu64 " pages in random order", times.shared.median() * 1e6,
                         times.merged.median() * 1e6, kPages));
+    if (times.bare.size() > 0)
+      report.note(name + ", mapped one by one without a guest", times.bare.median(), "what the kernel takes by itself");
   }
   report.note("first write to a page that another salt shares, p50 / to one that nobody has",
               other_salt.median() / alone.median(),

@@ -75,4 +75,19 @@ double bare_sharing_seconds(std::uint64_t pages, std::uint64_t run) {
   return cpu_seconds(RUSAGE_THREAD) - begin;
 }
 
+PagesByThemselves::PagesByThemselves(std::uint64_t pages)
+    : file_(value_of(os::MemoryFile::create("bare-sharing", pages * kPageSize))),
+      frames_(value_of(os::Mapping::private_template(file_.fd(), pages * kPageSize))),
+      memory_(value_of(os::Mapping::guarded(pages * kPageSize))) {
+  std::vector<std::byte> bytes(pages * kPageSize);
+  fill_incompressible(bytes, 1);
+  check(file_.write(0, bytes.data(), bytes.size()), "pwrite");
+  // With a page of its own, for a moment, it has what each copy would have to be given by the first write there.
+  check(os::populate_for_write(frames_.data(), kPageSize), "MADV_POPULATE_WRITE");
+  check(os::drop_pages(frames_.data(), kPageSize), "MADV_DONTNEED");
+  const auto order = shuffled(pages, 2);
+  for (std::uint64_t i = 0; i < pages; ++i)
+    check(frames_.copy_onto(memory_.data() + order[i] * kPageSize, i * kPageSize, kPageSize), "mremap");
+}
+
 }  // namespace vmm::bench
