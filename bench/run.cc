@@ -153,11 +153,13 @@ void compare(const Settings& settings, Report& report, const Work& work) {
   // The least, in tenths, in which the kernel has not killed it.
   std::uint64_t given = memory;
   const auto in_a_group = [&] {
-    for (;; given += memory / 10) try {
+    for (;; given += memory / 10) {
+      try {
         return run(kernels(given));
       } catch (const Killed&) {
         if (given > peak) throw;
       }
+    }
   };
   const auto pair = take_turns(
       kTurns,

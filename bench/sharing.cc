@@ -243,7 +243,7 @@ void tell_bare_calls(Report& report, const std::string& what, std::uint64_t run,
 void compare_real_guests(const Settings& settings, Ksm& ksm, Report& report) {
   const std::string what = "real guest images";
   try {
-    static_cast<void>(compare(settings, ksm, report, what, real_guests(), {0.2, 0.05, 0.99, 0.97}));
+    compare(settings, ksm, report, what, real_guests(), {0.2, 0.05, 0.99, 0.97});
   } catch (const NoImages& e) {
     report.skipped("sharing, " + what, e.what());
   }

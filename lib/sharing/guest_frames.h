@@ -33,7 +33,7 @@ class GuestFrames final : public region::FrameReferences {
   // that, and what is taken out leaves it as it is. The worker.
   void count_mappings(std::uint64_t all) noexcept;
   MappingBudget& mappings() const noexcept { return mappings_; }
-  // Of the pages that have come to show frames. The worker.
+  // Of what pages that show frames, or are dropped for their zeros, have left. The worker.
   StagingTables& staging_tables() noexcept { return staging_tables_; }
 
   static GuestFrames& of(const region::GuestMemory& guest) noexcept {

@@ -24,8 +24,13 @@ bool in_staging(PageWord word) noexcept {
 // The last table is left out where it is of less than 2 MiB, for the kernel would keep that.
 StagingTables::StagingTables(region::GuestMemory& guest) : guest_(guest), emptied_(guest.pages() / kPagesPerHuge) {}
 
+// The table after the last that pages [first, first + count) are in.
+std::uint64_t StagingTables::end_of(std::uint64_t first, std::uint64_t count) const noexcept {
+  return std::min<std::uint64_t>((first + count + kPagesPerHuge - 1) / kPagesPerHuge, emptied_.size());
+}
+
 void StagingTables::emptied(std::uint64_t first, std::uint64_t count) noexcept {
-  const auto end = std::min<std::uint64_t>((first + count + kPagesPerHuge - 1) / kPagesPerHuge, emptied_.size());
+  const auto end = end_of(first, count);
   for (auto table = first / kPagesPerHuge; table < end; ++table) {
     if (emptied_[table]) continue;
     emptied_[table] = true;
@@ -34,7 +39,7 @@ void StagingTables::emptied(std::uint64_t first, std::uint64_t count) noexcept {
 }
 
 void StagingTables::give_back(std::uint64_t first, std::uint64_t count, const Deadline& deadline) noexcept {
-  const auto end = std::min<std::uint64_t>((first + count + kPagesPerHuge - 1) / kPagesPerHuge, emptied_.size());
+  const auto end = end_of(first, count);
   for (auto table = first / kPagesPerHuge; left_ != 0 && table < end && !deadline.passed(); ++table)
     if (emptied_[table]) give_back(table);
 }

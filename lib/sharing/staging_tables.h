@@ -26,6 +26,7 @@ class StagingTables {
   bool give_back_next(const Deadline& deadline) noexcept;
 
  private:
+  std::uint64_t end_of(std::uint64_t first, std::uint64_t count) const noexcept;
   void give_back(std::uint64_t table) noexcept;
 
   region::GuestMemory& guest_;

@@ -16,7 +16,6 @@
 #include "sharing/deadline.h"
 #include "sharing/locked_pages.h"
 #include "sharing/share_states.h"
-#include "support/node_rig.h"
 #include "support/sharing_rig.h"
 
 namespace vmm::test {
@@ -42,18 +41,17 @@ bool kernel_gives_back() {
   return tables_of_process() + kTables / 2 <= before;
 }
 
-class StagingTablesTest : public EachWay {
+constexpr auto kWhyNot = "this kernel keeps page tables (Linux 6.14 and later give them back)";
+
+class StagingTablesTest : public SharingRig {
  protected:
   static constexpr std::uint64_t kTables = 8, kPages = kTables * kPagesPerHuge;
   static constexpr std::uint64_t kAtOnce = sharing::LockedPages::kMost;
 
   void SetUp() override {
-    EachWay::SetUp();
+    SharingRig::SetUp();
     if (IsSkipped()) return;
-    rig_ = std::make_unique<NodeRig>(GetParam());
-    RigGuestOptions options;
-    options.pages = kPages + 1;
-    guest_ = &rig_->add(options);
+    guest_ = &add("common", kPages + 1);
     guest_->fill();
     rig_->settle(*guest_);
     for (std::uint64_t first = 0; first < kPages; first += kAtOnce) put_into_staging_and_back(first);
@@ -68,11 +66,6 @@ class StagingTablesTest : public EachWay {
     pages.isolate();
     ASSERT_EQ(pages.count(), kAtOnce);
   }
-  std::uint64_t count(PageState state) {
-    std::uint64_t n = 0;
-    for (std::uint64_t page = 0; page < kPages; ++page) n += guest_->state(page) == state ? 1 : 0;
-    return n;
-  }
   // Returns how many the process has fewer then.
   std::uint64_t give_back() {
     const auto before = tables_of_process();
@@ -80,7 +73,6 @@ class StagingTablesTest : public EachWay {
     return before - std::min(before, tables_of_process());
   }
 
-  std::unique_ptr<NodeRig> rig_;
   RigGuest* guest_ = nullptr;
   std::unique_ptr<sharing::StagingTables> tables_;
 };
@@ -89,7 +81,7 @@ VMM_EACH_WAY(StagingTablesTest);
 TEST_P(StagingTablesTest, ThoseOfEmptyStagingGoOnce) {
   const auto given = give_back();
   EXPECT_EQ(guest_->wrong(), "");
-  if (!kernel_gives_back()) GTEST_SKIP() << "this kernel keeps page tables (Linux 6.14 and later give them back)";
+  if (!kernel_gives_back()) GTEST_SKIP() << kWhyNot;
   EXPECT_GE(given, kTables);
   EXPECT_EQ(give_back(), 0u);
 }
@@ -106,17 +98,17 @@ TEST_P(StagingTablesTest, WhatIsInStagingStays) {
     EXPECT_EQ(wrong_page(guest_->memory().staged(staged), guest_->memory().id(), staged, 1), "");
   }
   EXPECT_EQ(guest_->wrong(), "");
-  if (!kernel_gives_back()) GTEST_SKIP() << "this kernel keeps page tables (Linux 6.14 and later give them back)";
+  if (!kernel_gives_back()) GTEST_SKIP() << kWhyNot;
   EXPECT_GE(give_back(), 1u);
 }
 
 // Isolated, and its word not locked: as while it waits to be written, or for its owner's touch.
 TEST_P(StagingTablesTest, WhatIsParkedStays) {
   ASSERT_GT(rig_->park(*guest_), 0u);
-  const auto parked = count(PageState::isolated);
+  const auto parked = count(*guest_, PageState::isolated);
   ASSERT_GT(parked, 0u);
   give_back();
-  EXPECT_EQ(count(PageState::isolated), parked);
+  EXPECT_EQ(count(*guest_, PageState::isolated), parked);
   EXPECT_EQ(guest_->wrong(), "");
 }
 
@@ -144,7 +136,7 @@ VMM_EACH_WAY(TablesOfSharers);
 
 // The second guest's pass takes pages of the first, which is looked at no more, for nothing of it has changed.
 TEST_P(TablesOfSharers, NoneIsLeftByPasses) {
-  if (!kernel_gives_back()) GTEST_SKIP() << "this kernel keeps page tables (Linux 6.14 and later give them back)";
+  if (!kernel_gives_back()) GTEST_SKIP() << kWhyNot;
   constexpr std::uint64_t kMany = 4 * kPagesPerHuge;
   auto &a = add("common", kMany), &b = add("common", kMany), &zeros = add("common", kMany);
   for (auto* guest : {&a, &b}) fill_common(*guest, 0, kMany, 0);
