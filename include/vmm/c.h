@@ -369,6 +369,7 @@ typedef struct vmm_guest_stats {
   uint32_t stopped;
   uint32_t balloon_distrusted;
   uint32_t swap_failed;
+  uint64_t id;
 } vmm_guest_stats;
 
 enum { VMM_STATE_HIGH, VMM_STATE_CLEAR, VMM_STATE_SOFT, VMM_STATE_HARD, VMM_STATE_LOW };
@@ -396,6 +397,7 @@ typedef struct vmm_host_stats {
   uint64_t nodes;
   int32_t state;             // VMM_STATE_...
   int32_t capability_level;  // VMM_LEVEL_...
+  uint64_t withheld;
 } vmm_host_stats;
 
 VMM_API int vmm_guest_get_stats(const vmm_guest* guest, vmm_guest_stats* stats) VMM_C_NOEXCEPT;

@@ -163,7 +163,7 @@ struct HostOptions {
 
 // What a guest is made with. Values that are not permitted are refused by Host::create_guest().
 struct GuestOptions {
-  // Shown in events, statistics and errors. Not empty, unique within the host, no '/'.
+  // Shown in events, statistics and errors. Not empty, unique within the host, at most 255 bytes, no '/'.
   std::string name;
   // Size of the guest, in bytes: a multiple of kPageSize, greater than 0.
   std::uint64_t memory = 0;

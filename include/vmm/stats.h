@@ -32,7 +32,8 @@ struct LatencySummary {
 
 // Figures of one guest.
 struct GuestStats {
-  std::string name;  // GuestOptions::name
+  std::string name;      // GuestOptions::name
+  std::uint64_t id = 0;  // by which guests of one name are told apart: the host gives each a greater one
   // Bytes.
   std::uint64_t memory = 0;       // size of the guest
   std::uint64_t reservation = 0;  // never reclaimed
@@ -162,8 +163,9 @@ struct HostStats {
   std::uint64_t wall_time_ms = 0;  // the same since 1970 began, by the system's clock
   // Bytes.
   std::uint64_t memory = 0;    // the budget
-  std::uint64_t consumed = 0;  // guests' resident memory + overhead
-  std::uint64_t free = 0;      // memory - consumed, at least 0
+  std::uint64_t consumed = 0;  // guests' resident memory + the copies that sharing shows + overhead
+  std::uint64_t withheld = 0;  // part of the budget that cannot be had now: the process's control group has less
+  std::uint64_t free = 0;      // memory - withheld - consumed, at least 0
   std::uint64_t overhead = 0;  // metadata and buffers of the library, and at most what the kernel's page tables take
   std::uint64_t reserved = 0;  // sum of the guests' reservations
   // Sums of the guests':

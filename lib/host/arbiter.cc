@@ -260,12 +260,13 @@ void Arbiter::stop_and_go(const policy::ReclaimSnapshot& s, base::Nanos now) {
     auto& c = m.memory->counters;
     if (!low) m.stop_spent = false;
     if (m.stopped) {
+      region::bump(c.stopped_ns, static_cast<std::uint64_t>(std::max<base::Nanos>(now - m.stop_counted, {}).count()));
+      m.stop_counted = std::max(m.stop_counted, now);
       const bool over_time = now - m.stopped_since >= options_.stop_timeout;
       if (low && !over_time) continue;
       m.stopped = false;
       m.stop_spent = low;
       m.memory->arbitration.stopped.store(false, std::memory_order_release);
-      region::bump(c.stopped_ns, static_cast<std::uint64_t>(std::max<base::Nanos>(now - m.stopped_since, {}).count()));
       listener_.stops_ended();
       if (low)
         listener_.emit(EventKind::stop_ended, m.memory->name(), m.memory->held() * kPageSize, "stop",
@@ -276,7 +277,7 @@ void Arbiter::stop_and_go(const policy::ReclaimSnapshot& s, base::Nanos now) {
       const auto target = load(m.memory->arbitration.target);
       if (held <= target) continue;
       m.stopped = true;
-      m.stopped_since = now;
+      m.stopped_since = m.stop_counted = now;
       m.memory->arbitration.stopped.store(true, std::memory_order_release);
       region::bump(c.stops);
       listener_.stops_began();

@@ -129,7 +129,7 @@ class Arbiter {
     Pool* pool;
     std::uint64_t asked = 0;  // pages, of the balloon
     policy::Demand demand{};
-    base::Nanos stopped_since{};
+    base::Nanos stopped_since{}, stop_counted{};
     bool stopped = false, stop_spent = false;
     bool advised_reservation = false, advised_limit = false;
   };

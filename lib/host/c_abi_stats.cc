@@ -71,6 +71,7 @@ vmm_guest_stats figures_of(const vmm::GuestStats& s) noexcept {
   out.stopped = s.stopped;
   out.balloon_distrusted = s.balloon_distrusted;
   out.swap_failed = s.swap_failed;
+  out.id = s.id;
   return out;
 }
 
@@ -97,6 +98,7 @@ vmm_host_stats figures_of(const vmm::HostStats& s, vmm::CapabilityLevel level) n
   out.nodes = s.nodes.size();
   out.state = static_cast<int>(s.state);
   out.capability_level = static_cast<int>(level);
+  out.withheld = s.withheld;
   return out;
 }
 

@@ -50,11 +50,12 @@ void describe_counters(GuestStats& s, const region::GuestCounters& c) noexcept {
   s.swapped_out = bytes(c.swapped_out);
   s.swap_written = load(c.swap_written);
   s.swapped_in = bytes(c.swapped_in);
-  s.faults = load(c.faults);
   s.fills = load(c.fills);
   s.balloon_pops = load(c.balloon_pops);
   s.rescues = load(c.rescues);
   s.swap_ins = load(c.swap_ins);
+  // After its parts, each of which is counted after it.
+  s.faults = load(c.faults);
   s.swap_errors = load(c.swap_errors);
   s.stalls = load(c.stalls);
   s.busy_pages = load(c.busy_pages);
@@ -120,6 +121,7 @@ void GuestCore::summarize(const GuestStats& s, Latency& latency) const noexcept 
 void GuestCore::describe(GuestStats& s, Latency& latency) const noexcept {
   const auto& m = *memory_;
   const auto& store = reclaim::SwapStore::of(m);
+  s.id = m.id();
   s.memory = options_.memory;
   describe_arbitration(s, m.arbitration);
   describe_counters(s, m.counters);

@@ -1,6 +1,7 @@
 // What Host::stats() tells.
 #include <algorithm>
 
+#include "base/above.h"
 #include "base/clock.h"
 #include "host/host_core.h"
 #include "host/text_out.h"
@@ -76,7 +77,9 @@ Result<HostStats> HostCore::stats() {
   s.wall_time_ms = base::wall_time_ms();
   s.memory = credit_.budget() * kPageSize;
   s.consumed = credit_.consumed() * kPageSize;
-  s.free = credit_.free() * kPageSize;
+  s.withheld = credit_.withheld() * kPageSize;
+  // Of these very figures: they move meanwhile.
+  s.free = base::above(s.memory, s.withheld + s.consumed);
   s.overhead = overhead_pages_ * kPageSize;
   s.reserved = reserved_;
   s.min_free = arbiter_.min_free_pages() * kPageSize;

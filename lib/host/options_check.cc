@@ -19,6 +19,8 @@ std::string field(const char* name, const std::string& value) { return std::stri
 std::string field(const char* name, std::uint64_t value) { return field(name, std::to_string(value)); }
 
 constexpr std::uint32_t kMostSampled = 10'000;
+// It is part of every line of metrics, and of the first line of requests.
+constexpr std::size_t kMostNameBytes = 255;
 
 Result<void> check_tax(const std::string& name, double tax) {
   if (tax >= 0 && tax <= 0.99) return {};
@@ -169,6 +171,10 @@ Result<void> check_guest_options(const GuestOptions& o, const topology::Topology
   if (o.name.empty()) return base::invalid(field("GuestOptions::name", "\"\""), "give the guest a name");
   if (o.name.find('/') != std::string::npos)
     return base::invalid(field("GuestOptions::name", "\"" + o.name + "\""), "a name has no '/'");
+  if (o.name.size() > kMostNameBytes)
+    return base::invalid("GuestOptions::name of " + std::to_string(o.name.size()) + " bytes, which begins \"" +
+                             o.name.substr(0, 32) + "\"",
+                         "at most " + std::to_string(kMostNameBytes) + " bytes");
   const auto who = "guest \"" + o.name + "\": ";
   if (o.memory == 0)
     return base::invalid(who + field("GuestOptions::memory", o.memory), "give at least one page, 4096 bytes");

@@ -6,6 +6,8 @@ namespace {
 
 constexpr StatField<GuestStats> kFields[] = {
     {"name", &GuestStats::name, StatKind::gauge, StatUnit::none, "", "what the guest is called"},
+    {"id", &GuestStats::id, StatKind::gauge, StatUnit::none, "GID",
+     "by which guests of one name are told apart: the host gives each a greater one"},
     {"memory", &GuestStats::memory, StatKind::gauge, StatUnit::bytes, "MEMSZ", "size of the guest"},
     {"reservation", &GuestStats::reservation, StatKind::gauge, StatUnit::bytes, "AMIN",
      "memory that is never reclaimed from it"},

@@ -164,6 +164,7 @@ TEST_F(BadInput, GuestOptions) {
   const Case cases[] = {
       {[](auto& o) { o.name = ""; }, "GuestOptions::name", "\"\"", "name"},
       {[](auto& o) { o.name = "a/b"; }, "GuestOptions::name", "a/b", "'/'"},
+      {[](auto& o) { o.name = std::string(256, 'n'); }, "GuestOptions::name", "256 bytes", "255"},
       {[](auto& o) { o.memory = 0; }, "GuestOptions::memory", "0", "4096"},
       {[](auto& o) { o.memory = 4097; }, "GuestOptions::memory", "4097", "multiple of 4096"},
       {[](auto& o) { o.memory = ~std::uint64_t{0}; }, "GuestOptions::memory", "18446744073709551615",
