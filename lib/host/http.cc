@@ -46,6 +46,49 @@ std::string_view take(std::string_view& text, char end) noexcept {
   return part;
 }
 
+// What a field's name and value may not hold (RFC 9110, 5.1 and 5.5): a proxy might take it for something else.
+bool breaks_name(char c) noexcept { return static_cast<unsigned char>(c) <= 0x20 || c == 0x7f; }
+bool breaks_value(char c) noexcept { return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f; }
+
+// What the fields of a head say of its request.
+class HttpFields {
+ public:
+  // Returns a status, 0 where the line is good.
+  int add(std::string_view line) {
+    if (line.find(':') == std::string_view::npos) return 400;
+    const auto name = take(line, ':'), value = trimmed(line);
+    if (name.empty() || std::any_of(name.begin(), name.end(), breaks_name)) return 400;
+    if (std::any_of(value.begin(), value.end(), breaks_value)) return 400;
+    if (equal(name, "Transfer-Encoding")) return 501;
+    if (equal(name, "Content-Length")) return set_length(value);
+    if (equal(name, "Connection")) set_connection(value);
+    return 0;
+  }
+  std::uint64_t length() const noexcept { return length_.value_or(0); }
+  bool keep_alive(bool unless_said) const noexcept { return !close_ && (keep_ || unless_said); }
+
+ private:
+  int set_length(std::string_view value) {
+    if (length_) return 400;  // who reads the other one sees another end of the request
+    std::uint64_t length = 0;
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), length);
+    if (error == std::errc::result_out_of_range) return 413;
+    if (error != std::errc() || end != value.data() + value.size()) return 400;
+    length_ = length;
+    return 0;
+  }
+  void set_connection(std::string_view list) {
+    while (!list.empty()) {
+      const auto option = trimmed(take(list, ','));
+      close_ |= equal(option, "close");
+      keep_ |= equal(option, "keep-alive");
+    }
+  }
+
+  std::optional<std::uint64_t> length_;
+  bool close_ = false, keep_ = false;
+};
+
 int digit(char c) noexcept {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -100,35 +143,27 @@ HttpParsed parse_http(std::string_view bytes) {
     parsed.taken = bytes.size();
     return parsed;
   };
-  // Lines end in \r\n, or, from people, in \n.
-  const auto whole = std::min(bytes.find("\r\n\r\n"), bytes.find("\n\n"));
-  if (whole == std::string_view::npos || whole > kMostHttpHead) {
+  // Lines end in \r\n, or, from people, in \n. Empty ones before the first are none of the request (RFC 9112, 2.2).
+  const auto first = std::min(bytes.find_first_not_of("\r\n"), bytes.size());
+  const auto last = std::min(bytes.find("\n\r\n", first), bytes.find("\n\n", first));
+  if (last == std::string_view::npos || last > kMostHttpHead) {
     if (bytes.size() > kMostHttpHead) return refuse(431);
     // What cannot become a request is refused at once: it might wait for an answer.
-    const auto begin = bytes.substr(0, std::min<std::size_t>(bytes.size(), 16));
+    const auto begin = bytes.substr(first, 16);
     const auto odd = [](char c) { return static_cast<unsigned char>(c) < 0x20 && c != '\r' && c != '\n'; };
     return std::any_of(begin.begin(), begin.end(), odd) ? refuse(400) : parsed;
   }
-  const auto head_bytes = whole + (bytes[whole] == '\r' ? 4 : 2);
-  auto head = bytes.substr(0, whole);
+  const auto head_bytes = last + (bytes[last + 1] == '\r' ? 3 : 2);
+  auto head = bytes.substr(first, last - first);
   HttpRequest request;
   if (const int status = parse_first_line(trimmed(take(head, '\n')), request)) return refuse(status);
-  std::uint64_t body = 0;
-  while (!head.empty()) {
-    auto line = take(head, '\n');
-    const auto name = trimmed(take(line, ':')), value = trimmed(line);
-    if (equal(name, "Transfer-Encoding")) return refuse(501);
-    if (equal(name, "Content-Length")) {
-      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), body);
-      if (error == std::errc::result_out_of_range) return refuse(413);
-      if (error != std::errc() || end != value.data() + value.size()) return refuse(400);
-    }
-    if (equal(name, "Connection") && equal(value, "close")) request.keep_alive = false;
-    if (equal(name, "Connection") && equal(value, "keep-alive")) request.keep_alive = true;
-  }
-  if (body > kMostHttpBody) return refuse(413);
-  if (bytes.size() - head_bytes < body) return parsed;
-  parsed.taken = head_bytes + static_cast<std::size_t>(body);
+  HttpFields fields;
+  while (!head.empty())
+    if (const int status = fields.add(take(head, '\n'))) return refuse(status);
+  request.keep_alive = fields.keep_alive(request.keep_alive);
+  if (fields.length() > kMostHttpBody) return refuse(413);
+  if (bytes.size() - head_bytes < fields.length()) return parsed;
+  parsed.taken = head_bytes + static_cast<std::size_t>(fields.length());
   parsed.request = std::move(request);
   return parsed;
 }

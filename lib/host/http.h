@@ -24,7 +24,7 @@ struct HttpReply {
   std::string allow;  // the methods that there are, with status 405
 };
 
-inline constexpr std::size_t kMostHttpHead = 8192, kMostHttpBody = 4096;
+inline constexpr std::size_t kMostHttpHead = 8192, kMostHttpBody = 4096;  // the head: up to its empty line
 
 // What the bytes so far begin with.
 struct HttpParsed {

@@ -9,7 +9,7 @@
 namespace vmm::host {
 namespace {
 
-constexpr std::size_t kMostInput = kMostHttpHead + kMostHttpBody;
+constexpr std::size_t kMostInput = kMostHttpHead + sizeof "\r\n\r\n" + kMostHttpBody;
 // Of answers that are not read, all clients together, beside one.
 constexpr std::size_t kMostUnread = 16U << 20U;
 // After accept() has found no descriptor or no memory.

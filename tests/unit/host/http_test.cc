@@ -34,7 +34,21 @@ TEST(Http, KnowsWhenTheConnectionEnds) {
   EXPECT_FALSE(keeps("GET / HTTP/1.0\r\n\r\n"));
   EXPECT_TRUE(keeps("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"));
   EXPECT_FALSE(keeps("GET / HTTP/1.1\r\nconnection: close\r\n\r\n"));
-  EXPECT_TRUE(keeps("GET / HTTP/1.1\n\n")) << "lines as people type them";
+  EXPECT_FALSE(keeps("GET / HTTP/1.1\r\nConnection: close, TE\r\n\r\n")) << "it is a list";
+  EXPECT_TRUE(keeps("GET / HTTP/1.0\r\nConnection: TE , keep-alive\r\n\r\n"));
+  EXPECT_FALSE(keeps("GET / HTTP/1.1\r\nConnection: keep-alive\r\nConnection: close\r\n\r\n")) << "close wins";
+}
+
+TEST(Http, ReadsLinesAsPeopleTypeThem) {
+  for (const std::string text : {"GET / HTTP/1.1\n\n", "GET / HTTP/1.1\n\r\n", "GET / HTTP/1.1\r\n\n",
+                                 "\r\nGET / HTTP/1.1\r\n\r\n", "\n\nGET / HTTP/1.1\nX: y\n\n"}) {
+    const auto parsed = parse_http(text + "GET /next");
+    ASSERT_TRUE(parsed.request) << text;
+    EXPECT_EQ(parsed.taken, text.size());
+    EXPECT_EQ(parsed.request->path, "/");
+  }
+  EXPECT_EQ(parse_http("\r\n\r\n").error, 0) << "nothing has begun yet";
+  EXPECT_EQ(parse_http(std::string(9000, '\n')).error, 431);
 }
 
 TEST(Http, RefusesWhatItCannotRead) {
@@ -42,7 +56,6 @@ TEST(Http, RefusesWhatItCannotRead) {
     std::string text;
     int error;
   } cases[] = {
-      {"\r\n\r\n", 400},
       {"GET\r\n\r\n", 400},
       {"GET / FTP/1.1\r\n\r\n", 400},
       {"GET / HTTP/2.0\r\n\r\n", 505},
@@ -54,6 +67,13 @@ TEST(Http, RefusesWhatItCannotRead) {
       {"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400},
       {"POST / HTTP/1.1\r\nContent-Length: 1x\r\n\r\n", 400},
       {"POST / HTTP/1.1\r\nContent-Length: 4097\r\n\r\n", 413},
+      // Two programs on the way might take different bytes for the next request.
+      {"POST / HTTP/1.1\r\nContent-Length: 4\r\nContent-Length: 0\r\n\r\nPOST", 400},
+      {"POST / HTTP/1.1\r\nContent-Length : 4\r\n\r\nPOST", 400},
+      {"POST / HTTP/1.1\r\nX: y\r\n Content-Length: 4\r\n\r\nPOST", 400},
+      {"POST / HTTP/1.1\r\nX: y\rContent-Length: 4\r\n\r\nPOST", 400},
+      {"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400},
+      {"GET / HTTP/1.1\r\n: of nothing\r\n\r\n", 400},
       {"POST / HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n", 413},
       {"GET /" + std::string(9000, 'a'), 431},
       {"GET / HTTP/1.1\r\nX: " + std::string(9000, 'a') + "\r\n\r\n", 431},
