@@ -6,12 +6,16 @@
 #include <new>
 #include <utility>
 
+#include "os/nice.h"
+
 namespace vmm::host {
 namespace {
 
 constexpr std::size_t kMostInput = kMostHttpHead + sizeof "\r\n\r\n" + kMostHttpBody;
 // Of answers that are not read, all clients together, beside one.
 constexpr std::size_t kMostUnread = 16U << 20U;
+// Of vmm-stats: a crowd of clients leaves the processors to the guests.
+constexpr int kNice = 5;
 // After accept() has found no descriptor or no memory.
 constexpr base::Nanos kAcceptAgain = std::chrono::milliseconds(100);
 // After a wait that the kernel has refused.
@@ -50,6 +54,9 @@ Result<std::unique_ptr<StatsServer>> StatsServer::create(const StatsServerOption
   auto thread = os::Thread::start("vmm-stats", [self] { self->run(); });
   if (!thread) return tl::unexpected(thread.error());
   server->thread_ = std::move(*thread);
+  // What it does is done as well where it may not be nice.
+  const int tid = server->thread_.tid();
+  if (const auto nice = os::thread_nice(tid)) (void)os::set_thread_nice(tid, *nice + kNice);
   return server;
 }
 
@@ -96,13 +103,14 @@ bool StatsServer::look() {
   waits[1] = {before >= accept_again_ ? listener_.fd() : -1, true, false};
   for (std::size_t i = 0; i < clients_.size(); ++i) {
     const auto& c = *clients_[i];
-    waits[i + 2] = {c.fd.get(), c.state == State::reading && !c.ended, c.state == State::sending};
+    waits[i + 2] = {c.fd.get(), c.state == State::reading && !c.ended && !c.more, c.state == State::sending};
   }
   if (os::wait_for_sockets(waits, patience(before)) != 0) return false;
   if (waits[0].readable) bell_.clear();
   const auto at = now();
   for (std::size_t i = 0; i < clients_.size(); ++i) {
     auto& client = *clients_[i];
+    if (!client.fd.valid()) continue;  // it had to make place
     bool stays = false;
     try {
       stays = serve(client, waits[i + 2], at);
@@ -112,8 +120,8 @@ bool StatsServer::look() {
     if (!stays) drop(client);
   }
   take_done(at);
-  bound_answers();
   std::erase_if(clients_, [](const auto& client) { return !client->fd.valid(); });
+  crowded_ = !has_room() && std::any_of(clients_.begin(), clients_.end(), [](const auto& c) { return c->more; });
   if (waits[1].readable) accept_clients(at);
   return true;
 }
@@ -146,21 +154,7 @@ bool StatsServer::make_place() {
   return true;
 }
 
-// Those go that read for longest, until the rest is not too much.
-void StatsServer::bound_answers() noexcept {
-  for (;;) {
-    std::size_t unread = 0, senders = 0;
-    Client* oldest = nullptr;
-    for (const auto& client : clients_) {
-      if (!client->fd.valid() || client->state != State::sending) continue;
-      unread += client->body.size();
-      ++senders;
-      if (oldest == nullptr || client->since < oldest->since) oldest = client.get();
-    }
-    if (unread <= kMostUnread || senders <= 1) return;
-    drop(*oldest);
-  }
-}
+bool StatsServer::has_room() const noexcept { return unread_ < kMostUnread; }
 
 bool StatsServer::serve(Client& client, const os::SocketWait& wait, base::Nanos at) {
   if (client.state == State::waiting) return !wait.broken;
@@ -169,7 +163,7 @@ bool StatsServer::serve(Client& client, const os::SocketWait& wait, base::Nanos 
     if (wait.broken && !wait.writable) return false;
     client.more = client.state == State::reading;
   } else if (client.more) {
-    if (!step(client, at)) return false;
+    if (has_room() ? !step(client, at) : wait.broken) return false;
   } else if (wait.readable) {
     if (!receive(client, at)) return false;
   } else if (wait.broken) {
@@ -190,7 +184,8 @@ bool StatsServer::receive(Client& client, base::Nanos at) {
 
 // Answers one request, if it has come; the next one is looked at after the other clients.
 bool StatsServer::step(Client& client, base::Nanos at) {
-  client.more = false;
+  client.more = !has_room();
+  if (client.more) return true;
   auto parsed = parse_http(client.input);
   client.input.erase(0, parsed.taken);
   if (parsed.error != 0) {
@@ -220,8 +215,9 @@ bool StatsServer::step(Client& client, base::Nanos at) {
 void StatsServer::reply(Client& client, HttpReply reply, base::Nanos at) {
   client.head = http_head(reply, client.keep);
   client.body = client.head_only ? std::string() : std::move(reply.body);
+  unread_ += client.body.size();
   client.sent = 0;
-  client.since = at;
+  client.since = client.made = at;
   client.state = State::sending;
 }
 
@@ -238,9 +234,16 @@ bool StatsServer::send(Client& client, base::Nanos at) {
     client.since = at;
   }
   if (!client.keep) return false;
-  client.head = client.body = {};
+  forget_answer(client);
   client.state = State::reading;
   return true;
+}
+
+void StatsServer::forget_answer(Client& client) noexcept {
+  unread_ -= client.body.size();
+  // Assigned to, they would keep their memory.
+  std::string().swap(client.head);
+  std::string().swap(client.body);
 }
 
 bool StatsServer::begin_long(Client& client, HttpRequest request) {
@@ -250,7 +253,7 @@ bool StatsServer::begin_long(Client& client, HttpRequest request) {
     long_thread_ = std::move(*thread);
   }
   base::MutexLock lock(mutex_);
-  jobs_.push_back({client.id, std::move(request), {}});
+  jobs_.push_back({client.id, std::move(request), refusal(503, "there is no memory for this")});
   changed_.notify_all();
   return true;
 }
@@ -267,7 +270,7 @@ void StatsServer::run_long() noexcept {
     try {
       job.front().reply = handler_.answer(job.front().request);
     } catch (const std::bad_alloc&) {
-      job.front().reply.status = 503;
+      // So says the reply that it was made with.
     }
     {
       base::MutexLock lock(mutex_);
@@ -306,20 +309,27 @@ void StatsServer::drop(Client& client) noexcept {
     base::MutexLock lock(mutex_);
     std::erase_if(jobs_, [&](const Job& job) { return job.client == client.id; });
   }
+  forget_answer(client);
   os::shut_down_socket(client.fd.get());
   client.fd.reset();
 }
 
 base::Nanos StatsServer::deadline(const Client& client) const noexcept {
   if (client.state == State::waiting) return base::Nanos::max();
-  if (client.state == State::sending) return client.since + options_.send_time;
+  if (client.state == State::sending) {
+    const auto without_progress = client.since + options_.send_time;
+    const bool hurry = crowded_ && !has_room();
+    return hurry ? std::min(without_progress, client.made + options_.crowd_time) : without_progress;
+  }
+  if (client.more) return client.since + options_.send_time;
   return client.since + (client.input.empty() ? options_.idle_time : options_.request_time);
 }
 
 // Milliseconds until some deadline; -1: there is none.
 int StatsServer::patience(base::Nanos at) const noexcept {
   auto first = at < accept_again_ ? accept_again_ : base::Nanos::max();
-  for (const auto& client : clients_) first = client->more ? at : std::min(first, deadline(*client));
+  for (const auto& client : clients_)
+    first = client->more && has_room() ? at : std::min(first, deadline(*client));
   if (first == base::Nanos::max()) return -1;
   const auto ms = std::chrono::ceil<std::chrono::milliseconds>(first - at).count();
   return static_cast<int>(std::clamp<std::chrono::milliseconds::rep>(ms, 0, 600'000));

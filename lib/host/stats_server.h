@@ -1,7 +1,8 @@
 // StatsServer: HTTP over a Unix socket, from one thread, vmm-stats. No client can hold it up: it waits for none, each
 // has deadlines, and there are 64 at most, of which the one that has made no progress for longest makes place for
-// another; so do those whose answers fill 16 MiB while they are not read. What takes long (HttpHandler::takes_long) is
-// done by a second thread, vmm-control, one thing after the other; it is there from the first such request on.
+// another. While 16 MiB of answers are not read nothing more is answered, and who does not read goes soon. The thread
+// gives way to others: it is nice. What takes long (HttpHandler::takes_long) is done by a second thread, vmm-control,
+// one thing after the other; it is there from the first such request on.
 // Thread-safety: made and stopped by one thread; stop() and finish() may be called more than once.
 #pragma once
 
@@ -38,6 +39,8 @@ struct StatsServerOptions {
   base::Nanos request_time = std::chrono::seconds(10);
   base::Nanos idle_time = std::chrono::seconds(60);
   base::Nanos send_time = std::chrono::seconds(30);
+  // For a whole answer, while others wait for theirs because too much is not read.
+  base::Nanos crowd_time = std::chrono::milliseconds(250);
 };
 
 class StatsServer {
@@ -65,6 +68,7 @@ class StatsServer {
     bool head_only = false;
     bool more = false;    // there may be another request in `input`
     base::Nanos since{};  // last progress, or the first byte of the request
+    base::Nanos made{};   // when the answer was
   };
   // What takes long: it goes from one list to the next, and needs memory only when it is made.
   struct Job {
@@ -78,10 +82,12 @@ class StatsServer {
   bool look();
   void accept_clients(base::Nanos now);
   bool make_place();
-  void bound_answers() noexcept;
+  // Whether another answer may be made.
+  bool has_room() const noexcept;
   // False: the client is to go.
   bool serve(Client& client, const os::SocketWait& wait, base::Nanos now);
   bool receive(Client& client, base::Nanos now);
+  void forget_answer(Client& client) noexcept;
   bool send(Client& client, base::Nanos now);
   bool step(Client& client, base::Nanos now);
   void reply(Client& client, HttpReply reply, base::Nanos now);
@@ -102,6 +108,8 @@ class StatsServer {
   std::vector<std::unique_ptr<Client>> clients_;
   std::uint64_t next_id_ = 1;
   base::Nanos accept_again_{};  // after a lack of descriptors
+  std::size_t unread_ = 0;      // bytes of the answers that are not sent to their ends
+  bool crowded_ = false;        // somebody waits for room
 
   base::Mutex mutex_{base::LockRank::leaf};
   base::CondVar changed_;
