@@ -9,6 +9,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -59,6 +60,25 @@ class Crowd {
     for (auto& thread : threads_) thread.join();
   }
   Host& host() { return host_; }
+  // Seconds for all pages of some guests to be touched anew, while `other` runs, until its flag is set.
+  template <class Other>
+  double seconds_of_faults_beside(Other other) {
+    const std::span some(guests_.data(), 20);
+    for (auto& guest : some) discard_all(guest);
+    std::atomic<bool> over{false}, begun{false};
+    std::thread thread([&] {
+      begun = true;
+      begun.notify_all();
+      other(over);
+    });
+    begun.wait(false);
+    const auto taken = seconds([&] {
+      for (auto& guest : some) touch_all(guest.memory());
+    });
+    over = true;
+    thread.join();
+    return taken;
+  }
   const std::string& socket() const { return socket_; }
   // Each guest takes a fault.
   void fault() {
@@ -157,6 +177,19 @@ void measure_stats(const Settings& settings, Report& report) {
     report.at_most(text("export of %s, 100 guests, %% of a processor", target), ns.median() / 1e9 * 100, 0.1,
                    text("at one read a second: %.0f us for %zu KiB", ns.median() / 1e3, bytes / 1024));
   }
+  std::atomic<int> answers{0};
+  const auto asks = [&](const std::atomic<bool>& over) {
+    while (!over) answers += read_all(crowd.socket(), "/metrics") > 0 ? 1 : 0;
+  };
+  const auto computes = [](const std::atomic<bool>& over) {
+    while (!over) continue;
+  };
+  const auto beside = take_turns(
+      20, [&] { return crowd.seconds_of_faults_beside(asks); },
+      [&] { return crowd.seconds_of_faults_beside(computes); });
+  report.at_most("faults beside a client that asks without end / beside a program that computes", beside.ratio(), 1.5,
+                 text("%.0f and %.0f ms, %d answers", 1e3 * beside.ours.median(), 1e3 * beside.peer.median(),
+                      answers.load()));
 }
 
 }  // namespace vmm::bench

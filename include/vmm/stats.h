@@ -2,6 +2,8 @@
 // Thread-safety: plain values, taken at one moment by Host::stats() and Guest::stats().
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -28,6 +30,19 @@ struct LatencySummary {
   std::uint64_t p50_ns = 0;  // half of them took at most this
   std::uint64_t p99_ns = 0;  // 99 of 100
   std::uint64_t max_ns = 0;  // the longest
+};
+
+// The same by how long they took: what two looks differ by is the distribution of the time between them.
+struct LatencyHistogram {
+  static constexpr std::size_t kBuckets = 25;
+  // The longest that falls into a bucket: powers of two from 1 us to 8.6 s, less one; the last one has all that is
+  // longer.
+  static constexpr std::uint64_t up_to_ns(std::size_t bucket) noexcept {
+    return bucket + 1 < kBuckets ? (std::uint64_t{1024} << bucket) - 1 : ~std::uint64_t{0};
+  }
+  std::array<std::uint64_t, kBuckets> counts{};  // how many fell into each
+  std::uint64_t count = 0;                       // into all of them
+  std::uint64_t sum_ns = 0;                      // all of them together
 };
 
 // Figures of one guest.
@@ -186,6 +201,12 @@ struct HostStats {
   std::vector<GuestStats> guests;  // in the order of their creation
   std::vector<int> nodes;          // node ids as the kernel numbers them
   std::vector<NodeStats> homes;    // as nodes
+  // As those of GuestStats, of all guests since the host's creation, those that have ended included.
+  LatencyHistogram fill_latency;
+  LatencyHistogram pop_latency;
+  LatencyHistogram rescue_latency;
+  LatencyHistogram swap_in_latency;
+  LatencyHistogram stop_latency;
   std::string capability_level;    // "full", "baseline" ...
   std::string swap_io;             // "io_uring" or "threads"
 };

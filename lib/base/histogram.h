@@ -62,6 +62,18 @@ class Histogram {
     return s;
   }
 
+  // Adds all to a coarser one. Its count is that of its buckets, whatever is recorded meanwhile.
+  void add_to(LatencyHistogram& sum) const noexcept {
+    const auto first = index(LatencyHistogram::up_to_ns(0)) / kSteps;
+    for (std::size_t group = 0; group < kGroups; ++group) {
+      const auto bucket = std::min(group > first ? group - first : 0, LatencyHistogram::kBuckets - 1);
+      const auto n = load(groups_[group]);
+      sum.counts[bucket] += n;
+      sum.count += n;
+    }
+    sum.sum_ns += load(sum_);
+  }
+
   // Step of a value, and the greatest value of a step: their composition is the contract under test.
   static constexpr std::size_t index(std::uint64_t ns) noexcept {
     if (ns < kSteps) return static_cast<std::size_t>(ns);

@@ -36,6 +36,14 @@ void append_value(std::string& out, const LatencySummary& value) {
   }
 }
 
+// Under the names of the guests' summaries; it knows no quantiles.
+void append_value(std::string& out, const LatencyHistogram& value) {
+  host::append(out, value.count);
+  out += ',';
+  host::append(out, value.sum_ns);
+  out += ",,,";
+}
+
 constexpr const char* kLatencyParts[] = {"_count", "_sum_ns", "_p50_ns", "_p99_ns", "_max_ns"};
 
 bool is_latency(const Column& column) {

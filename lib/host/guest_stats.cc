@@ -105,17 +105,17 @@ void GuestCore::summarize(const GuestStats& s, Latency& latency) const noexcept 
     summary = histogram.summary();
     return true;
   };
-  bool changed = update(latency.fill, s.fills, m.fill_latency);
-  changed |= update(latency.pop, s.balloon_pops, m.pop_latency);
-  changed |= update(latency.rescue, s.rescues, m.rescue_latency);
-  changed |= update(latency.swap_in, s.swap_ins, m.swap_in_latency);
-  if (s.stops > 0) update(latency.stop, ~std::uint64_t{0}, m.stop_latency);
+  bool changed = update(latency.fill, s.fills, m.latency.fill);
+  changed |= update(latency.pop, s.balloon_pops, m.latency.pop);
+  changed |= update(latency.rescue, s.rescues, m.latency.rescue);
+  changed |= update(latency.swap_in, s.swap_ins, m.latency.swap_in);
+  if (s.stops > 0) update(latency.stop, ~std::uint64_t{0}, m.latency.stop);
   if (!changed) return;
   // Mostly there are no pops and rescues.
   latency.all = s.balloon_pops + s.rescues == 0
-                    ? base::Histogram::merged({&m.fill_latency, &m.swap_in_latency})
+                    ? base::Histogram::merged({&m.latency.fill, &m.latency.swap_in})
                     : base::Histogram::merged(
-                          {&m.fill_latency, &m.pop_latency, &m.rescue_latency, &m.swap_in_latency});
+                          {&m.latency.fill, &m.latency.pop, &m.latency.rescue, &m.latency.swap_in});
 }
 
 void GuestCore::describe(GuestStats& s, Latency& latency) const noexcept {

@@ -141,6 +141,7 @@ class HostCore final : public std::enable_shared_from_this<HostCore>,
   void report_reclaim(GuestCore& guest);
   void describe_guests(std::vector<GuestStats>& all) VMM_EXCLUDES(list_mutex_);
   void describe_nodes(HostStats& stats);
+  void describe_latency(HostStats& stats) const;
   std::vector<std::shared_ptr<GuestCore>> guests() VMM_EXCLUDES(list_mutex_);
 
   host::NodeRuntime* runtime_of(int node) noexcept;

@@ -46,6 +46,18 @@ void HostCore::describe_guests(std::vector<GuestStats>& all) {
   }
 }
 
+// A fault that is answered meanwhile is in one of them, or not yet.
+void HostCore::describe_latency(HostStats& s) const {
+  for (const auto& node : nodes_) {
+    const auto& of_node = node->faults->latency();
+    of_node.fill.add_to(s.fill_latency);
+    of_node.pop.add_to(s.pop_latency);
+    of_node.rescue.add_to(s.rescue_latency);
+    of_node.swap_in.add_to(s.swap_in_latency);
+    of_node.stop.add_to(s.stop_latency);
+  }
+}
+
 void HostCore::describe_nodes(HostStats& s) {
   s.nodes.reserve(nodes_.size());
   s.homes.resize(nodes_.size());
@@ -95,6 +107,7 @@ Result<HostStats> HostCore::stats() {
     s.share_saved_per_second = static_cast<double>(s.shared_saved) * 1e9 / static_cast<double>(s.share_cpu_ns);
   if (sharing_) s.share_frames = sharing_->stores.in_use() * kPageSize;
   describe_nodes(s);
+  describe_latency(s);
   s.capability_level = move_ ? to_string(capabilities_.level)
                              : (managing_possible() ? to_string(CapabilityLevel::baseline) : "none");
   if (!nodes_.empty())

@@ -38,6 +38,28 @@ void append_value(TextBuffer& out, const LatencySummary& value) {
   out += '}';
 }
 
+template <class Number>
+void append_numbers(TextBuffer& out, std::size_t count, Number number) {
+  out += '[';
+  for (std::size_t i = 0; i < count; ++i) {
+    if (i > 0) out += ',';
+    out.append(number(i));
+  }
+  out += ']';
+}
+// The last bucket has no end.
+void append_value(TextBuffer& out, const LatencyHistogram& value) {
+  out += "{\"count\":";
+  out.append(value.count);
+  out += ",\"sum_ns\":";
+  out.append(value.sum_ns);
+  out += ",\"up_to_ns\":";
+  append_numbers(out, LatencyHistogram::kBuckets - 1, LatencyHistogram::up_to_ns);
+  out += ",\"counts\":";
+  append_numbers(out, LatencyHistogram::kBuckets, [&](std::size_t i) { return value.counts[i]; });
+  out += '}';
+}
+
 void append_key(TextBuffer& out, const char* key) {
   if (out.back() != '{') out += ',';
   out += '"';

@@ -82,6 +82,27 @@ void append_latency(TextBuffer& out, const std::string& prefix, const host::Stat
   for (const auto& one : all) append_line(out, max, one.between, (one.stats->*member).max_ns, field.unit);
 }
 
+// Buckets count all that took at most so long, and the last one all.
+template <class Stats>
+void append_histogram(TextBuffer& out, const std::string& prefix, const host::StatField<Stats>& field,
+                      LatencyHistogram Stats::*member, const All<Stats>& all) {
+  const auto metric = prefix + field.name + "_seconds";
+  append_help(out, metric, "histogram", field.help);
+  const auto bucket = metric + "_bucket", sum = metric + "_sum", count = metric + "_count";
+  for (const auto& one : all) {
+    const auto& latency = one.stats->*member;
+    std::uint64_t so_far = 0;
+    for (std::size_t i = 0; i < latency.counts.size(); ++i) {
+      char up_to[host::kNumber] = "+Inf";
+      if (i + 1 < latency.counts.size()) *host::write_decimal(up_to, LatencyHistogram::up_to_ns(i), 9) = '\0';
+      so_far += latency.counts[i];
+      append_line(out, bucket, between_with(one.labels, std::string("le=\"") + up_to + '"'), so_far);
+    }
+    append_line(out, sum, one.between, latency.sum_ns, field.unit);
+    append_line(out, count, one.between, latency.count);
+  }
+}
+
 // One metric for each state, of which one is 1.
 template <class Stats>
 void append_state(TextBuffer& out, const std::string& metric, const host::StatField<Stats>& field,
@@ -129,6 +150,8 @@ void append_all(TextBuffer& out, const std::string& prefix, std::span<const host
         return;  // in append_info
       } else if constexpr (std::is_same_v<Value, const LatencySummary>) {
         append_latency(out, prefix, field, member, all);
+      } else if constexpr (std::is_same_v<Value, const LatencyHistogram>) {
+        append_histogram(out, prefix, field, member, all);
       } else {
         const auto metric = prefix + host::metric_name(field.name, field.kind, field.unit);
         if constexpr (std::is_same_v<Value, const MemoryState>) {

@@ -20,7 +20,8 @@ enum class StatKind : std::uint8_t { gauge, counter };
 template <class Stats>
 struct StatField {
   using Member = std::variant<std::uint64_t Stats::*, double Stats::*, bool Stats::*, int Stats::*, unsigned Stats::*,
-                              std::string Stats::*, LatencySummary Stats::*, MemoryState Stats::*>;
+                              std::string Stats::*, LatencySummary Stats::*, MemoryState Stats::*,
+                              LatencyHistogram Stats::*>;
   const char* name;  // of the member
   Member member;
   StatKind kind;

@@ -350,8 +350,7 @@ void SwapIn::place(const Read& read, const std::byte* bytes, std::uint32_t from,
   if (done < to) put_back(read, done, to);
   if (read.why == Why::demand && from == 0 && done > 0) {
     bump(guest.counters.swap_ins);
-    const auto waited = std::chrono::steady_clock::now().time_since_epoch() - read.since;
-    guest.swap_in_latency.record(static_cast<std::uint64_t>(std::max<base::Nanos::rep>(waited.count(), 0)));
+    guest.count_wait(&region::FaultLatency::swap_in, read.since);
   }
 }
 

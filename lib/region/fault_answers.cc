@@ -12,12 +12,6 @@ namespace {
 
 constexpr int kMostHugeAhead = 3;
 
-base::Nanos now() noexcept { return std::chrono::steady_clock::now().time_since_epoch(); }
-
-void record(base::Histogram& histogram, base::Nanos since) noexcept {
-  histogram.record(static_cast<std::uint64_t>(std::max<base::Nanos::rep>((now() - since).count(), 0)));
-}
-
 // Of two visits of the evictor's hand: it has been touched since the last one.
 constexpr std::uint8_t kRescuedHeat = 2;
 
@@ -25,7 +19,7 @@ void note_rescue(GuestMemory& guest, std::uint64_t page, std::uint64_t pages, ba
   guest.warm(page, 2);
   bump(guest.counters.pages_rescued, pages);
   bump(guest.counters.rescues);
-  record(guest.rescue_latency, since);
+  guest.count_wait(&FaultLatency::rescue, since);
 }
 
 bool missing(PageWord word) noexcept {
@@ -119,7 +113,7 @@ Outcome FaultService::fill(const Fault& fault, PageWord word) noexcept {
       else guest.huge_stream = next;
       bump(guest.counters.fills);
       bump(guest.counters.pages_filled, kPagesPerHuge);
-      record(guest.fill_latency, fault.since);
+      guest.count_wait(&FaultLatency::fill, fault.since);
       check_memory();
       return Outcome::done;
     }
@@ -163,7 +157,7 @@ Outcome FaultService::fill(const Fault& fault, PageWord word) noexcept {
     guest.warm(fault.page, 1);
     bump(pops ? guest.counters.balloon_pops : guest.counters.fills);
     bump(guest.counters.pages_filled, filled - run.first());
-    record(pops ? guest.pop_latency : guest.fill_latency, fault.since);
+    guest.count_wait(pops ? &FaultLatency::pop : &FaultLatency::fill, fault.since);
   }
   check_memory();
   return outcome;

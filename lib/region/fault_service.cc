@@ -228,6 +228,7 @@ void FaultService::take_commands() noexcept {
       case Command::kAdd:
         poller_.listen(command->guest->uffd().fd(), reinterpret_cast<std::uintptr_t>(command->guest));
         guests_.push_back(command->guest);
+        command->guest->of_node = &latency_;
         pumping_ = true;  // what was asked for when another thread answered it
         command->finish();
         break;
@@ -366,8 +367,7 @@ void FaultService::note_stop(Fault& fault, Outcome outcome) noexcept {
     fault.stopped_since = now();
     return;
   }
-  const auto waited = std::max<base::Nanos::rep>((now() - fault.stopped_since).count(), 0);
-  fault.guest->stop_latency.record(static_cast<std::uint64_t>(waited));
+  fault.guest->count_wait(&FaultLatency::stop, fault.stopped_since);
   fault.stopped_since = {};
 }
 

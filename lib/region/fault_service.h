@@ -67,6 +67,8 @@ class FaultService {
   static void wait_prefetched(GuestMemory& guest);
 
   const os::Doorbell& bell() const noexcept { return bell_; }
+  // Of all guests that it has answered, those that have ended included.
+  const FaultLatency& latency() const noexcept { return latency_; }
   FaultProgress progress() const noexcept;
   FaultProgress helper_progress() const noexcept { return source_.helper_progress(); }
 
@@ -135,6 +137,7 @@ class FaultService {
   std::atomic<std::size_t> places_{0};  // taken in guests_, reserved ones included
   std::atomic<std::uint64_t> answered_{0};
   std::atomic<std::uint64_t> address_{0};
+  FaultLatency latency_;
 
   // The thread's own.
   std::vector<Fault> deferred_;         // capacity kMostDeferred, never grown

@@ -6,14 +6,16 @@
 // Thread-safety: per member, as commented. Created and destroyed by one thread.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "base/histogram.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "os/mapping.h"
 #include "os/pagemap.h"
@@ -21,6 +23,7 @@
 #include "policy/reclaim_plan.h"
 #include "policy/window.h"
 #include "region/credit.h"
+#include "region/fault_latency.h"
 #include "region/leftovers.h"
 #include "region/page_table.h"
 #include "region/pool_charge.h"
@@ -293,11 +296,17 @@ class GuestMemory {
   std::atomic<std::uint64_t> native_pages{0};  // resident pages when last counted, while native
   base::Mutex control{base::LockRank::guest_control};  // native/managed change, discard of a native guest
 
-  // Written by the fault thread, read by any.
-  base::Histogram fill_latency, pop_latency, rescue_latency, swap_in_latency;
-  base::Histogram stop_latency;  // how long faults waited because the guest was stopped
+  FaultLatency latency;
+  // The fault thread: a fault of that cause has waited since then. Its node's latencies tell it as well.
+  void count_wait(FaultCause cause, base::Nanos since) noexcept {
+    const auto waited = (std::chrono::steady_clock::now().time_since_epoch() - since).count();
+    const auto ns = static_cast<std::uint64_t>(std::max<base::Nanos::rep>(waited, 0));
+    (latency.*cause).record(ns);
+    if (of_node != nullptr) (of_node->*cause).record(ns);
+  }
 
   // The fault thread's own.
+  FaultLatency* of_node = nullptr;  // of all guests that it answers; null: nobody does
   policy::FillWindow fill_window;
   std::uint64_t huge_stream = 0;  // page after the last huge page that was filled
   policy::FillWindow rescue_window;

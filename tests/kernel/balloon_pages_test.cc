@@ -253,8 +253,8 @@ TEST_P(BalloonPages, OnlyWhatIsTouchedPops) {
   EXPECT_EQ(guest->counters.balloon_popped.load(), 4u);
   EXPECT_EQ(guest->counters.ballooned.load(), 508u);
   EXPECT_EQ(guest->counters.balloon_pops.load(), 4u);
-  EXPECT_EQ(guest->pop_latency.count(), 4u);
-  EXPECT_EQ(guest->fill_latency.count(), guest->counters.fills.load());
+  EXPECT_EQ(guest->latency.pop.count(), 4u);
+  EXPECT_EQ(guest->latency.fill.count(), guest->counters.fills.load());
   // Touched in order: far fewer faults than pages.
   const auto faults = guest->counters.faults.load();
   guest.fill(512, 600, 1);

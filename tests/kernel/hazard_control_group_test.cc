@@ -158,6 +158,11 @@ TEST_P(Hazard27_ControlGroup, LoweredLimitMakesTheHostReclaimFirst) {
     findings.check(group.set_limit(group.used() + 8 * MiB), "the kernel refused the lower limit");
     findings.check(host->tick(std::chrono::seconds(1)), "tick");
     if (!findings.check(withheld, "the host has not seen that the limit is lower")) return;
+    const auto s = *host->stats();
+    findings.check(s.withheld > 0, "withheld = 0");
+    findings.check_equal(s.free + s.withheld + s.consumed, s.memory, "what is free, withheld and consumed");
+    // What can still be had fits into what the kernel leaves the group.
+    findings.check(s.free <= group.limit() - group.used(), "free = " + std::to_string(s.free));
     constexpr std::uint64_t kStep = 4 * MiB / kPageSize;
     for (auto page = first; page < oracle.pages(); page += kStep) {
       oracle.write(page, page + kStep);

@@ -174,6 +174,8 @@ TEST_P(StateLow, NoStopIsLongerThanItsTimeout) {
   Filler filler(rig_.host(), big, at);
   rig_.tick(std::chrono::minutes(59));
   EXPECT_TRUE(big.stats()->stopped);
+  constexpr std::chrono::nanoseconds kSoFar = std::chrono::minutes(59);
+  EXPECT_GE(big.stats()->stopped_ns, static_cast<std::uint64_t>(kSoFar.count())) << "while it lasts";
   EXPECT_TRUE(test::eventually([&] { return waits(big); }));
   rig_.tick(std::chrono::minutes(2));
   EXPECT_FALSE(big.stats()->stopped);

@@ -77,15 +77,31 @@ TEST_P(Stats, AgreeWithTheKernel) {
   ASSERT_EQ(h.guests.size(), 1U);
   EXPECT_EQ(h.memory, 128 * MiB);
   EXPECT_EQ(h.reserved, 1 * MiB);
-  EXPECT_EQ(h.free, h.memory - h.consumed);
+  EXPECT_EQ(h.free + h.withheld, h.memory - h.consumed);
   EXPECT_GE(h.consumed, h.guests[0].resident + h.overhead);
   EXPECT_EQ(h.guests[0].name, "g");
+  EXPECT_GT(h.guests[0].id, 0U);
   EXPECT_EQ(h.guests[0].memory, 16 * MiB);
   EXPECT_EQ(h.guests[0].swap_file, 15 * MiB);
   EXPECT_LE(h.guests[0].metadata * 200, h.guests[0].memory) << "0.5 % of the guest";
   const std::string best = probe().level == CapabilityLevel::user_mode ? "user_mode" : "full";
   EXPECT_EQ(h.capability_level, GetParam().isolation == Isolation::move ? best : "baseline");
   EXPECT_EQ(h.nodes.at(0), guest->stats()->home_node);
+}
+
+// Whoever compares two looks at a host can tell that the counters of the second are another guest's.
+TEST_P(Stats, TellGuestsOfOneNameApart) {
+  auto host = Host::create(host_options(directory_.path(), 128 * MiB));
+  ASSERT_TRUE(host) << host.error().message();
+  std::uint64_t last = 0;
+  for (int i = 0; i < 3; ++i) {
+    auto guest = host->create_guest(guest_options("g", 4 * MiB));
+    ASSERT_TRUE(guest) << guest.error().message();
+    const auto id = guest->stats()->id;
+    EXPECT_GT(id, last);
+    EXPECT_EQ(host->stats()->guests.at(0).id, id);
+    last = id;
+  }
 }
 
 TEST_P(Stats, CountEveryKindOfFault) {
@@ -117,6 +133,17 @@ TEST_P(Stats, CountEveryKindOfFault) {
   EXPECT_EQ(s.swap_errors, 0U);
   EXPECT_EQ(s.rejected_faults, 0U);
   EXPECT_EQ(s.lost, 0U);
+  // The host's are those of all its guests, also when they have ended.
+  for (const bool ended : {false, true}) {
+    if (ended) *guest = Guest();
+    const auto h = *host->stats();
+    EXPECT_EQ(h.guests.size(), ended ? 0U : 1U);
+    EXPECT_EQ(h.fill_latency.count, s.fills);
+    EXPECT_EQ(h.rescue_latency.count, s.rescues);
+    EXPECT_EQ(h.swap_in_latency.count, s.swap_ins);
+    EXPECT_EQ(h.swap_in_latency.sum_ns, s.swap_in_latency.sum_ns);
+    EXPECT_EQ(h.pop_latency.count + h.stop_latency.count, 0U);
+  }
 }
 
 // Bytes.

@@ -23,6 +23,7 @@
 #include "stress/peek.h"
 #include "support/eventually.h"
 #include "support/host_rig.h"
+#include "support/http_client.h"
 #include "support/kernel_view.h"
 #include "support/numa.h"
 #include "support/temp_directory.h"
@@ -292,6 +293,29 @@ TEST_F(HomeChange, MemoryFollows) {
   for (std::uint64_t page = 0; page < kPages; ++page)
     ASSERT_EQ(*reinterpret_cast<std::uint64_t*>(pages.data() + page * kPageSize), writer.added()[page]) << page;
   EXPECT_TRUE(in_time([&] { return !events(EventKind::guest_migrated).empty(); }));
+}
+
+// Who can use the socket gives a guest another home; the kernel says where it takes its pages from then.
+TEST_F(HomeChange, AskedForThroughTheSocket) {
+  const auto socket = directory_.file("host.vmm");
+  HostOptions o;
+  o.memory = 192 * MiB;
+  o.swap_directory = directory_.path();
+  o.stats_socket = socket;
+  o.stats_control = true;
+  auto host = Host::create(o);
+  ASSERT_TRUE(host) << host.error().message();
+  host_ = std::move(*host);
+  auto guest = add("moved", 8 * MiB, {first_, second_});
+  const int from = home(guest), to = from == first_ ? second_ : first_;
+  const auto reply = http_post(socket, "/control/rehome?guest=moved&node=" + std::to_string(to));
+  EXPECT_EQ(reply.status, 200) << reply.body;
+  EXPECT_EQ(home(guest), to);
+  EXPECT_EQ(guest.stats()->migrations, 1U);
+  fill_guest(guest, 1);
+  EXPECT_EQ(pages_on(guest, to), guest.memory().size() / kPageSize);
+  const auto nodes = "\"home_node\":" + std::to_string(to);
+  EXPECT_THAT(http_get(socket, "/stats.json").body, HasSubstr(nodes));
 }
 
 // What is only in the swap file, or was never touched, comes to the new home without being moved.

@@ -109,6 +109,35 @@ TEST(Histogram, QuantilesAgreeWithSortingWithinASixteenth) {
   }
 }
 
+TEST(Histogram, AddsUpToACoarserOne) {
+  Histogram a, b;
+  const std::uint64_t values[] = {0, 1, 1023, 1024, 2047, 2048, 1'000'000, (1U << 20) - 1, 1U << 20, kGreatestExact,
+                                  std::numeric_limits<std::uint64_t>::max() / 4, (std::uint64_t{1} << 33) - 1,
+                                  std::uint64_t{1} << 33};
+  LatencyHistogram sum, expected;
+  for (const auto ns : values) {
+    a.record(ns);
+    if (ns < 2048) b.record(ns);
+  }
+  const auto bucket_of = [](std::uint64_t ns) {
+    std::size_t bucket = 0;
+    while (ns > LatencyHistogram::up_to_ns(bucket)) ++bucket;
+    return bucket;
+  };
+  for (const auto ns : values) {
+    for (int times = ns < 2048 ? 2 : 1; times > 0; --times) {
+      ++expected.counts[bucket_of(ns)];
+      ++expected.count;
+      expected.sum_ns += ns;
+    }
+  }
+  a.add_to(sum);
+  b.add_to(sum);
+  EXPECT_EQ(sum.counts, expected.counts);
+  EXPECT_EQ(sum.count, expected.count);
+  EXPECT_EQ(sum.sum_ns, expected.sum_ns);
+}
+
 TEST(Histogram, CanBeReadWhileItIsWritten) {
   Histogram h;
   constexpr std::uint64_t kRecords = 200000;

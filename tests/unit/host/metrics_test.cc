@@ -22,6 +22,14 @@ namespace {
 
 using nlohmann::json;
 
+// No bucket holds as much as another.
+LatencyHistogram histogram(std::uint64_t from) {
+  LatencyHistogram h;
+  for (std::size_t i = 0; i < h.counts.size(); ++i) h.count += h.counts[i] = from + i;
+  h.sum_ns = from;
+  return h;
+}
+
 // Gives every member a value of its own, by the description.
 template <class Stats>
 void number(Stats& stats, std::span<const host::StatField<Stats>> fields, std::uint64_t from) {
@@ -34,6 +42,8 @@ void number(Stats& stats, std::span<const host::StatField<Stats>> fields, std::u
         value = field.name + std::to_string(from);
       else if constexpr (std::is_same_v<Value, LatencySummary>)
         value = {from, from + 1, from + 2, from + 3, from + 4};
+      else if constexpr (std::is_same_v<Value, LatencyHistogram>)
+        value = histogram(from);
       else if constexpr (std::is_same_v<Value, MemoryState>)
         value = MemoryState::hard;
       else
@@ -93,6 +103,13 @@ void expect_members(const json& object, const Stats& stats, std::span<const host
         EXPECT_EQ(found.at("p50_ns"), value.p50_ns) << field.name;
         EXPECT_EQ(found.at("p99_ns"), value.p99_ns) << field.name;
         EXPECT_EQ(found.at("max_ns"), value.max_ns) << field.name;
+      } else if constexpr (std::is_same_v<Value, LatencyHistogram>) {
+        EXPECT_EQ(found.at("count"), value.count) << field.name;
+        EXPECT_EQ(found.at("sum_ns"), value.sum_ns) << field.name;
+        EXPECT_EQ(found.at("counts"), json(value.counts)) << field.name;
+        ASSERT_EQ(found.at("up_to_ns").size() + 1, value.counts.size()) << field.name;
+        EXPECT_EQ(found.at("up_to_ns").at(0), 1023);
+        EXPECT_EQ(found.at("up_to_ns").back(), (std::uint64_t{1} << 33) - 1);
       } else if constexpr (std::is_same_v<Value, MemoryState>) {
         EXPECT_EQ(found, to_string(value)) << field.name;
       } else {
@@ -217,6 +234,15 @@ json.dump(families, sys.stdout)
     EXPECT_EQ(guest("info", i, {{"pool", g.pool}}), 1);
   }
   EXPECT_EQ(types.at("vmm_guest_faults_total"), "counter");
+  EXPECT_EQ(types.at("vmm_host_rescue_latency_seconds_bucket"), "histogram");
+  const auto bucket = [&](const char* up_to) {
+    return values.at({"vmm_host_rescue_latency_seconds_bucket", json({{"le", up_to}}).dump()});
+  };
+  const auto& rescues = stats.rescue_latency;
+  EXPECT_EQ(bucket("0.000001023"), static_cast<double>(rescues.counts[0]));
+  EXPECT_EQ(bucket("0.000002047"), static_cast<double>(rescues.counts[0] + rescues.counts[1]));
+  EXPECT_EQ(bucket("+Inf"), static_cast<double>(rescues.count));
+  EXPECT_EQ(values.at({"vmm_host_rescue_latency_seconds_count", "{}"}), static_cast<double>(rescues.count));
   EXPECT_EQ(types.at("vmm_guest_resident_bytes"), "gauge");
   EXPECT_EQ(types.at("vmm_guest_rescue_latency_seconds_count"), "summary");
   EXPECT_EQ(values.count({"vmm_guest_fill_latency_seconds", R"({"guest":"a\"b\\c","quantile":"0.5"})"}), 0U)
@@ -233,7 +259,7 @@ TEST(Metrics, PrometheusHoldsEveryMember) {
   const auto text = to_prometheus(sample());
   const auto expect = [&](const std::string& prefix, const auto& fields) {
     for (const auto& field : fields) {
-      const bool is_text = field.member.index() == 5, is_latency = field.member.index() == 6;
+      const bool is_text = field.member.index() == 5, is_latency = field.member.index() == 6 || field.member.index() == 8;
       if (is_text) continue;
       const auto name = prefix + (is_latency ? std::string(field.name) + "_seconds"
                                              : host::metric_name(field.name, field.kind, field.unit));

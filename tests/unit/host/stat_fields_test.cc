@@ -79,7 +79,9 @@ std::string table(const std::string& title, const std::string& prefix, std::span
   std::string out = "<!-- " + title + " -->\n| member | unit | esxtop | metric | what it is |\n|---|---|---|---|---|\n";
   for (const auto& field : fields) {
     std::string metric = "`" + prefix + metric_name(field.name, field.kind, field.unit) + "`";
-    if (std::holds_alternative<LatencySummary Stats::*>(field.member)) metric = "`" + prefix + field.name + "_seconds`";
+    if (std::holds_alternative<LatencySummary Stats::*>(field.member) ||
+        std::holds_alternative<LatencyHistogram Stats::*>(field.member))
+      metric = "`" + prefix + field.name + "_seconds`";
     if (std::holds_alternative<std::string Stats::*>(field.member))
       metric = std::string(field.name) == "name" ? "a label of all" : "a label of `" + prefix + "info`";
     out += std::string("| `") + field.name + "` | " + unit_text(field.unit) + " | " + field.esxtop + " | " + metric +
