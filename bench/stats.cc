@@ -187,7 +187,7 @@ void measure_stats(const Settings& settings, Report& report) {
   const auto beside = take_turns(
       20, [&] { return crowd.seconds_of_faults_beside(asks); },
       [&] { return crowd.seconds_of_faults_beside(computes); });
-  report.at_most("faults beside a client that asks without end / beside a program that computes", beside.ratio(), 1.5,
+  report.at_most("faults beside a client that asks without end / beside a program that computes", beside.ratio(), 1.25,
                  text("%.0f and %.0f ms, %d answers", 1e3 * beside.ours.median(), 1e3 * beside.peer.median(),
                       answers.load()));
 }
