@@ -79,9 +79,13 @@ static void check_overcommitment(vmm_host* host) {
   EXPECT(vmm_host_get_stats(host, &host_stats) == 0);
   EXPECT(host_stats.memory == 64 * MIB && host_stats.guests == kGuests && host_stats.pools == 1);
   EXPECT(host_stats.consumed <= host_stats.memory && host_stats.swapped >= 64 * MIB);
+  EXPECT(host_stats.free + host_stats.withheld == host_stats.memory - host_stats.consumed);
   vmm_guest_stats stats = {.size = sizeof(stats)};
   EXPECT(vmm_guest_get_stats(guests[0], &stats) == 0);
   EXPECT(stats.memory == 32 * MIB && stats.resident + stats.swapped == 32 * MIB && stats.managed == 1);
+  const uint64_t first = stats.id;
+  EXPECT(vmm_guest_get_stats(guests[1], &stats) == 0 && stats.id > first && first > 0);
+  EXPECT(vmm_guest_get_stats(guests[0], &stats) == 0 && stats.id == first);
   EXPECT(stats.swapped_out > 0 && stats.swapped_in > 0 && stats.faults > 0 && stats.fault_latency.count > 0);
 
   uint64_t freed = 0, restored = 0;
