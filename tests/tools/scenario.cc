@@ -16,7 +16,11 @@ constexpr std::uint64_t kStart = 90'000'000'000;  // CLOCK_MONOTONIC when the ho
 std::uint64_t pages(double bytes) { return bytes <= 0 ? 0 : static_cast<std::uint64_t>(bytes) / kPage * kPage; }
 
 json latency(std::uint64_t count, std::uint64_t typical) {
-  return {{"count", count}, {"p50_ns", typical}, {"p99_ns", typical * 6}, {"max_ns", typical * 40}};
+  return {{"count", count},
+          {"sum_ns", count * typical * 2},
+          {"p50_ns", typical},
+          {"p99_ns", typical * 6},
+          {"max_ns", typical * 40}};
 }
 
 }  // namespace
@@ -54,9 +58,17 @@ std::uint64_t Scenario::consumed() const {
   return sum;
 }
 
+std::uint64_t Scenario::withheld() const {
+  return seconds_ / 30 % 2 == 1 ? pages(options_.withheld * static_cast<double>(budget_)) : 0;
+}
+
+std::uint64_t Scenario::free() const {
+  const std::uint64_t gone = withheld() + consumed();
+  return budget_ > gone ? budget_ - gone : 0;
+}
+
 std::string Scenario::state() const {
-  const std::uint64_t used = consumed();
-  const double free = used >= budget_ ? 0 : static_cast<double>(budget_ - used) / static_cast<double>(budget_);
+  const double free = static_cast<double>(this->free()) / static_cast<double>(budget_);
   const bool was_high = last_state_ == "high";
   return free >= (was_high ? 0.06 : 0.075) ? "high" : free >= 0.04 ? "soft" : free >= 0.01 ? "hard" : "low";
 }
@@ -134,7 +146,7 @@ void Scenario::step() {
     guest.target = std::min(guest.memory, pages(0.92 * static_cast<double>(budget_) * claim / claims));
   }
   if (state() != last_state_) {
-    event("state_changed", "", budget_ > consumed() ? budget_ - consumed() : 0, "", last_state_ + " to " + state());
+    event("state_changed", "", free(), "", last_state_ + " to " + state());
     last_state_ = state();
   }
   if (last_state_ != "high")
@@ -168,6 +180,7 @@ json Scenario::stats() const {
     frames += common;
     const std::uint64_t faults = guest.fills + guest.rescues + guest.swap_ins;
     guests.push_back({{"name", guest.name},
+                      {"id", guests.size() + 1},
                       {"pool", guest.pool},
                       {"memory", guest.memory},
                       {"reservation", 0},
@@ -231,7 +244,8 @@ json Scenario::stats() const {
           {"pid", options_.pid},
           {"memory", budget_},
           {"consumed", used},
-          {"free", budget_ > used ? budget_ - used : 0},
+          {"withheld", withheld()},
+          {"free", free()},
           {"overhead", 16 * kMiB + guests_.size() * kOverhead},
           {"reserved", 0},
           {"swapped", swapped},

@@ -21,6 +21,7 @@ class Scenario {
     std::int64_t pid = 4242;
     std::int64_t wall_time_ms = 1'764'500'000'000;
     double overcommit = 1.8;
+    double withheld = 0;  // part of the budget that the control group lacks, in every other half minute
   };
   Scenario() : Scenario(Options()) {}
   explicit Scenario(const Options& options);
@@ -52,6 +53,8 @@ class Scenario {
   void event(const std::string& kind, const std::string& guest, std::uint64_t bytes, const std::string& mechanism,
              const std::string& reason);
   std::uint64_t consumed() const;
+  std::uint64_t withheld() const;
+  std::uint64_t free() const;
   std::string state() const;
   void work(Guest& guest);
   void reclaim(Guest& guest, std::uint64_t wanted);

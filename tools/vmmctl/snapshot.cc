@@ -62,14 +62,15 @@ constexpr std::array kGuestFields{
     VMMCTL_FIELD(Guest, faults),        VMMCTL_FIELD(Guest, fills),          VMMCTL_FIELD(Guest, rescues),
     VMMCTL_FIELD(Guest, swap_ins),      VMMCTL_FIELD(Guest, swap_errors),    VMMCTL_FIELD(Guest, stalls),
     VMMCTL_FIELD(Guest, stops),         VMMCTL_FIELD(Guest, stopped_ns),     VMMCTL_FIELD(Guest, migrations),
-    VMMCTL_FIELD(Guest, shares),        VMMCTL_FIELD(Guest, local),          VMMCTL_FIELD(Guest, remote)};
+    VMMCTL_FIELD(Guest, shares),        VMMCTL_FIELD(Guest, local),          VMMCTL_FIELD(Guest, remote),
+    VMMCTL_FIELD(Guest, id)};
 
 constexpr std::array kHostFields{
     VMMCTL_FIELD(Snapshot, time_ns),      VMMCTL_FIELD(Snapshot, memory),        VMMCTL_FIELD(Snapshot, consumed),
     VMMCTL_FIELD(Snapshot, free),         VMMCTL_FIELD(Snapshot, overhead),      VMMCTL_FIELD(Snapshot, reserved),
     VMMCTL_FIELD(Snapshot, swapped),      VMMCTL_FIELD(Snapshot, ballooned),     VMMCTL_FIELD(Snapshot, shared),
     VMMCTL_FIELD(Snapshot, shared_zero),  VMMCTL_FIELD(Snapshot, shared_common), VMMCTL_FIELD(Snapshot, shared_saved),
-    VMMCTL_FIELD(Snapshot, share_frames), VMMCTL_FIELD(Snapshot, min_free)};
+    VMMCTL_FIELD(Snapshot, share_frames), VMMCTL_FIELD(Snapshot, min_free),      VMMCTL_FIELD(Snapshot, withheld)};
 
 constexpr std::array kNodeFields{VMMCTL_FIELD(Node, processors), VMMCTL_FIELD(Node, guests), VMMCTL_FIELD(Node, memory),
                                  VMMCTL_FIELD(Node, free), VMMCTL_FIELD(Node, promised)};
@@ -77,8 +78,9 @@ constexpr std::array kNodeFields{VMMCTL_FIELD(Node, processors), VMMCTL_FIELD(No
 constexpr std::array kPoolFields{VMMCTL_FIELD(Pool, shares), VMMCTL_FIELD(Pool, reservation),
                                  VMMCTL_FIELD(Pool, reserved), VMMCTL_FIELD(Pool, limit), VMMCTL_FIELD(Pool, consumed)};
 
-constexpr std::array kLatencyFields{VMMCTL_FIELD(Latency, count), VMMCTL_FIELD(Latency, p50_ns),
-                                    VMMCTL_FIELD(Latency, p99_ns), VMMCTL_FIELD(Latency, max_ns)};
+constexpr std::array kLatencyFields{VMMCTL_FIELD(Latency, count), VMMCTL_FIELD(Latency, sum_ns),
+                                    VMMCTL_FIELD(Latency, p50_ns), VMMCTL_FIELD(Latency, p99_ns),
+                                    VMMCTL_FIELD(Latency, max_ns)};
 
 #undef VMMCTL_FIELD
 
@@ -149,6 +151,10 @@ std::uint64_t Snapshot::sum(std::uint64_t Guest::*place) const {
   std::uint64_t total = 0;
   for (const Guest& guest : guests) total += guest.*place;
   return total;
+}
+
+std::uint64_t Snapshot::withheld_unused() const {
+  return std::min(withheld, memory > consumed ? memory - consumed : 0);
 }
 
 Result<json> parse_json(const std::string& text) {

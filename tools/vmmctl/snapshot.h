@@ -13,11 +13,12 @@
 namespace vmmctl {
 
 struct Latency {
-  std::uint64_t count = 0, p50_ns = 0, p99_ns = 0, max_ns = 0;
+  std::uint64_t count = 0, sum_ns = 0, p50_ns = 0, p99_ns = 0, max_ns = 0;
 };
 
 struct Guest {
   std::string name, pool;
+  std::uint64_t id = 0;  // of those of its name; 0 = not told
   std::uint64_t memory = 0, reservation = 0, limit = 0, resident = 0, granted = 0, swapped = 0, swap_target = 0,
                 lost = 0;
   std::uint64_t ballooned = 0, balloon_target = 0, balloon_max = 0, target = 0, overhead = 0, active = 0;
@@ -50,7 +51,8 @@ struct Snapshot {
   std::int64_t wall_time_ms = 0;
   std::int64_t pid = 0;
   std::string version, state, capability_level, swap_io;
-  std::uint64_t memory = 0, consumed = 0, free = 0, overhead = 0, reserved = 0, swapped = 0, ballooned = 0;
+  std::uint64_t memory = 0, consumed = 0, withheld = 0, free = 0, overhead = 0, reserved = 0, swapped = 0;
+  std::uint64_t ballooned = 0;
   std::uint64_t shared = 0, shared_zero = 0, shared_common = 0, shared_saved = 0, share_frames = 0, min_free = 0;
   std::vector<Pool> pools;
   std::vector<Guest> guests;
@@ -58,6 +60,9 @@ struct Snapshot {
 
   const Guest* find(const std::string& name) const;
   std::uint64_t sum(std::uint64_t Guest::*member) const;
+  // What is withheld of the part of the budget that is not consumed: with `consumed` and `free` it is the budget, also
+  // where the control group has come to allow less than is consumed.
+  std::uint64_t withheld_unused() const;
 };
 
 struct Event {

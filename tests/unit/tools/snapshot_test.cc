@@ -16,15 +16,16 @@ using testing::HasSubstr;
 TEST(SnapshotTest, FiguresAreReadByTheirNames) {
   const auto document = parse_json(R"({
     "time_ns": 5, "wall_time_ms": 1700000000123, "pid": 77, "version": "1.2.3", "memory": 18446744073709551615,
-    "consumed": 9007199254740993, "state": "soft", "capability_level": "full", "min_free": 3,
-    "guests": [{"name": "w\u00e9b", "memory": 4096, "resident": 1, "home_node": 1, "stopped": true,
-                "swap_in_latency": {"count": 2, "p50_ns": 3, "p99_ns": 4, "max_ns": 5}}, 17],
+    "consumed": 9007199254740993, "withheld": 12, "state": "soft", "capability_level": "full", "min_free": 3,
+    "guests": [{"name": "w\u00e9b", "id": 21, "memory": 4096, "resident": 1, "home_node": 1, "stopped": true,
+                "swap_in_latency": {"count": 2, "sum_ns": 9, "p50_ns": 3, "p99_ns": 4, "max_ns": 5}}, 17],
     "homes": [{"id": 3, "load": 0.5, "free": 8}], "pools": [{"name": "/a", "limit": 6}], "unknown": []})");
   ASSERT_TRUE(document);
   const auto snapshot = parse_snapshot(*document);
   ASSERT_TRUE(snapshot);
   EXPECT_EQ(snapshot->memory, 18446744073709551615U);
   EXPECT_EQ(snapshot->consumed, 9007199254740993U);  // more than a double holds exactly
+  EXPECT_EQ(snapshot->withheld, 12u);
   EXPECT_EQ(snapshot->wall_time_ms, 1700000000123);
   EXPECT_EQ(snapshot->pid, 77);
   EXPECT_EQ(snapshot->state, "soft");
@@ -34,6 +35,8 @@ TEST(SnapshotTest, FiguresAreReadByTheirNames) {
   EXPECT_EQ(guest.memory, 4096u);
   EXPECT_EQ(guest.home_node, 1);
   EXPECT_TRUE(guest.stopped);
+  EXPECT_EQ(guest.id, 21u);
+  EXPECT_EQ(guest.swap_in_latency.sum_ns, 9u);
   EXPECT_EQ(guest.swap_in_latency.p99_ns, 4u);
   EXPECT_EQ(guest.swapped, 0u);  // not told
   EXPECT_EQ(snapshot->homes.at(0).id, 3);
@@ -84,6 +87,26 @@ TEST(SnapshotTest, EventsAreRead) {
   EXPECT_EQ(page->events[0].kind, "reclaimed");
   EXPECT_EQ(page->events[0].reason, "because");
   EXPECT_FALSE(parse_events(json::parse(R"({"next": 9})")));
+}
+
+// Of what older hosts do not tell nothing is made up.
+TEST(SnapshotTest, AnOlderHostWithholdsNothing) {
+  const auto snapshot = parse_snapshot(json::parse(R"({"memory": 9, "consumed": 4, "free": 5, "guests": [{}]})"));
+  ASSERT_TRUE(snapshot);
+  EXPECT_EQ(snapshot->withheld, 0u);
+  EXPECT_EQ(snapshot->guests[0].id, 0u);
+}
+
+TEST(SnapshotTest, WhatIsWithheldEndsWhereTheConsumedBegins) {
+  Snapshot now;
+  now.memory = 100;
+  now.consumed = 70;
+  now.withheld = 20;
+  EXPECT_EQ(now.withheld_unused(), 20u);
+  now.withheld = 60;  // more is consumed than the group has now
+  EXPECT_EQ(now.withheld_unused(), 30u);
+  now.consumed = 130;
+  EXPECT_EQ(now.withheld_unused(), 0u);
 }
 
 Snapshot moment(std::uint64_t time_ns, std::vector<Guest> guests) {
