@@ -72,6 +72,7 @@ Line bar(const std::vector<Part>& parts, std::size_t width, Charset charset) {
     const char* mark = style == Style::guests     ? (utf8 ? "█" : "#")
                        : style == Style::copies   ? (utf8 ? "▓" : "=")
                        : style == Style::overhead ? (utf8 ? "▒" : "o")
+                       : style == Style::withheld ? (utf8 ? "×" : "x")
                                                   : (utf8 ? "░" : ".");
     std::string text;
     for (std::size_t n = 0; n < cells[i]; ++n) text += mark;

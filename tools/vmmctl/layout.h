@@ -28,6 +28,7 @@ enum class Style {
   copies,
   overhead,
   unused,
+  withheld,
 };
 
 struct Span {

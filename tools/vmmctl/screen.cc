@@ -66,6 +66,7 @@ attr_t attributes(Style style) {
     case Style::copies: return colour(kMagenta, A_BOLD, A_NORMAL);
     case Style::overhead: return colour(kYellow, A_NORMAL, A_NORMAL);
     case Style::unused: return colour(kGreen, A_NORMAL, A_NORMAL);
+    case Style::withheld: return colour(kRed, A_NORMAL, A_NORMAL);
   }
   return A_NORMAL;
 }

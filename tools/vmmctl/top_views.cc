@@ -63,6 +63,8 @@ Line bar_line(const Snapshot& now, std::size_t width, Charset charset) {
   legend.add(utf8 ? "▓" : "=", Style::copies).add(" copies ");
   legend.add(utf8 ? "▒" : "o", Style::overhead).add(" other ");
   legend.add(utf8 ? "░" : ".", Style::unused).add(" free");
+  if (now.withheld > 0)
+    legend.add(utf8 ? " ×" : " x", Style::withheld).add(" withheld " + bytes_text(now.withheld));
   Line line;
   line.add("      [");
   const std::size_t around = line.width() + 1 + legend.width();
@@ -70,7 +72,8 @@ Line bar_line(const Snapshot& now, std::size_t width, Charset charset) {
   const Line bars = bar({{resident, Style::guests},
                          {copies, Style::copies},
                          {rest, Style::overhead},
-                         {static_cast<double>(now.free), Style::unused}},
+                         {static_cast<double>(now.free), Style::unused},
+                         {static_cast<double>(now.withheld_unused()), Style::withheld}},
                         room, charset);
   for (const Span& span : bars.spans) line.spans.push_back(span);
   line.add("]");

@@ -19,6 +19,8 @@ TEST(BarTest, PartsAreDrawnToScaleAndFillTheWidth) {
   // What is there is seen, what is not is not.
   EXPECT_EQ(bar({{999, Style::guests}, {1, Style::overhead}, {0, Style::unused}}, 10, Charset::ascii).text(),
             "#########o");
+  EXPECT_EQ(bar({{4, Style::guests}, {2, Style::unused}, {2, Style::withheld}}, 8, Charset::ascii).text(), "####..xx");
+  EXPECT_EQ(bar({{1, Style::unused}, {1, Style::withheld}}, 4, Charset::utf8).text(), "░░××");
   EXPECT_EQ(bar({{0, Style::guests}}, 4, Charset::ascii).text(), "    ");
   for (std::size_t width = 0; width < 30; ++width)
     EXPECT_EQ(
