@@ -9,7 +9,7 @@ namespace {
 using nlohmann::json;
 
 // What a counter has grown by; one that fell has begun anew.
-std::uint64_t grown(const Guest& now, const Guest* before, std::uint64_t Guest::*counter) {
+std::uint64_t grown_since(const Guest& now, const Guest* before, std::uint64_t Guest::*counter) {
   if (before == nullptr || now.*counter < before->*counter) return 0;
   return now.*counter - before->*counter;
 }
@@ -99,11 +99,11 @@ void RecordData::add_guest(const Guest& guest, const Guest* before, Point& point
   summary.swapped_max = std::max(summary.swapped_max, guest.swapped);
   summary.ballooned_max = std::max(summary.ballooned_max, guest.ballooned);
   summary.saved_max = std::max(summary.saved_max, guest.shared_saved);
-  summary.faults += grown(guest, before, &Guest::faults);
-  summary.swapped_in += grown(guest, before, &Guest::swapped_in);
-  summary.swapped_out += grown(guest, before, &Guest::swapped_out);
-  summary.migrations += grown(guest, before, &Guest::migrations);
-  summary.stops += grown(guest, before, &Guest::stops);
+  summary.faults += grown_since(guest, before, &Guest::faults);
+  summary.swapped_in += grown_since(guest, before, &Guest::swapped_in);
+  summary.swapped_out += grown_since(guest, before, &Guest::swapped_out);
+  summary.migrations += grown_since(guest, before, &Guest::migrations);
+  summary.stops += grown_since(guest, before, &Guest::stops);
   summary.last = guest;
   ++summary.samples;
 
@@ -116,14 +116,14 @@ void RecordData::add_guest(const Guest& guest, const Guest* before, Point& point
   point.gauges[Gauge::balloon_max] += number(guest.balloon_max);
   point.gauges[Gauge::local] += number(guest.local);
   point.gauges[Gauge::remote] += number(guest.remote);
-  point.flows[Flow::fills] += number(grown(guest, before, &Guest::fills));
-  point.flows[Flow::rescues] += number(grown(guest, before, &Guest::rescues));
-  point.flows[Flow::swap_ins] += number(grown(guest, before, &Guest::swap_ins));
-  point.flows[Flow::pops] += number(grown(guest, before, &Guest::balloon_pops));
-  point.flows[Flow::stalls] += number(grown(guest, before, &Guest::stalls));
-  point.flows[Flow::read] += number(grown(guest, before, &Guest::swapped_in));
-  point.flows[Flow::written] += number(grown(guest, before, &Guest::swapped_out));
-  point.flows[Flow::migrated] += number(grown(guest, before, &Guest::migrated));
+  point.flows[Flow::fills] += number(grown_since(guest, before, &Guest::fills));
+  point.flows[Flow::rescues] += number(grown_since(guest, before, &Guest::rescues));
+  point.flows[Flow::swap_ins] += number(grown_since(guest, before, &Guest::swap_ins));
+  point.flows[Flow::pops] += number(grown_since(guest, before, &Guest::balloon_pops));
+  point.flows[Flow::stalls] += number(grown_since(guest, before, &Guest::stalls));
+  point.flows[Flow::read] += number(grown_since(guest, before, &Guest::swapped_in));
+  point.flows[Flow::written] += number(grown_since(guest, before, &Guest::swapped_out));
+  point.flows[Flow::migrated] += number(grown_since(guest, before, &Guest::migrated));
 
   if (point.guests.size() <= at->second) point.guests.resize(at->second + 1);
   Point::OfGuest& of = point.guests[at->second];

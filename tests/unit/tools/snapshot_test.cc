@@ -116,9 +116,10 @@ Snapshot moment(std::uint64_t time_ns, std::vector<Guest> guests) {
   return snapshot;
 }
 
-Guest counting(const char* name, std::uint64_t swapped_in, std::uint64_t faults) {
+Guest counting(const char* name, std::uint64_t swapped_in, std::uint64_t faults, std::uint64_t id = 0) {
   Guest guest;
   guest.name = name;
+  guest.id = id;
   guest.swapped_in = swapped_in;
   guest.faults = faults;
   return guest;
@@ -127,14 +128,44 @@ Guest counting(const char* name, std::uint64_t swapped_in, std::uint64_t faults)
 TEST(RatesTest, RatesAreDifferencesOverTheTimeBetween) {
   const auto rates = rates_between(moment(1'000'000'000, {counting("a", 100, 10), counting("b", 5, 5)}),
                                    moment(3'000'000'000, {counting("a", 500, 11), counting("c", 7, 7)}));
-  ASSERT_EQ(rates.size(), 1u);
+  ASSERT_EQ(rates.size(), 2u);
   EXPECT_DOUBLE_EQ(rates.at("a").swapped_in, 200);
   EXPECT_DOUBLE_EQ(rates.at("a").faults, 0.5);
+  EXPECT_DOUBLE_EQ(rates.at("c").faults, 3.5);  // created since
 }
 
-TEST(RatesTest, CountersThatFellAndTimeThatDoesNotPassGiveNone) {
+TEST(RatesTest, AGuestThatIsAnotherHasCountedAllSince) {
+  struct Case {
+    const char* name;
+    Guest before, after;
+    double swapped_in;
+  };
+  for (const Case& c : {Case{"the same", counting("a", 100, 10, 1), counting("a", 300, 11, 1), 200},
+                        Case{"with less", counting("a", 100, 10, 1), counting("a", 99, 11, 2), 99},
+                        Case{"with more", counting("a", 100, 10, 1), counting("a", 300, 11, 2), 300},
+                        Case{"no ids, one fell", counting("a", 100, 10), counting("a", 300, 9), 300},
+                        Case{"no ids, none fell", counting("a", 100, 10), counting("a", 300, 10), 200}}) {
+    const auto rates = rates_between(moment(1'000'000'000, {c.before}), moment(2'000'000'000, {c.after}));
+    EXPECT_DOUBLE_EQ(rates.at("a").swapped_in, c.swapped_in) << c.name;
+  }
+}
+
+TEST(RatesTest, MeansAreOfWhatThereWasBetween) {
+  Guest before = counting("a", 0, 0, 1), after = before;
+  before.fault_latency = {10, 1'000'000, 1, 1, 1};
+  after.fault_latency = {14, 1'200'000, 1, 1, 1};
+  before.swap_in_latency = after.swap_in_latency = {3, 500, 1, 1, 1};
+  const auto rates = rates_between(moment(1'000'000'000, {before}), moment(2'000'000'000, {after}));
+  EXPECT_EQ(rates.at("a").fault_mean_ns, 50'000u);
+  EXPECT_EQ(rates.at("a").swap_in_mean_ns, std::nullopt);
+  after.id = 2;  // another: all of its are
+  EXPECT_EQ(rates_between(moment(1, {before}), moment(2, {after})).at("a").fault_mean_ns, 1'200'000u / 14);
+  before.fault_latency.sum_ns = after.fault_latency.sum_ns = 0;  // an older host
+  EXPECT_EQ(rates_between(moment(1, {before}), moment(2, {after})).at("a").fault_mean_ns, std::nullopt);
+}
+
+TEST(RatesTest, TimeThatDoesNotPassGivesNone) {
   const auto first = moment(1'000'000'000, {counting("a", 100, 10)});
-  EXPECT_TRUE(rates_between(first, moment(2'000'000'000, {counting("a", 99, 11)})).empty());
   EXPECT_TRUE(rates_between(first, moment(1'000'000'000, {counting("a", 200, 10)})).empty());
   EXPECT_TRUE(rates_between(first, moment(500'000'000, {counting("a", 200, 10)})).empty());
 }
