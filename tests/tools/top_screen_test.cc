@@ -174,6 +174,21 @@ TEST_F(TopScreenTest, DetailAndEventsAreReadable) {
   EXPECT_TRUE(terminal.shows("high to soft"));
 }
 
+TEST_F(TopScreenTest, AGuestThatEndsIsMissed) {
+  StillHost still;
+  const FakeHost host(socket(), still.handler());
+  Terminal terminal(directory_.path(), top(host.path()), 80, 24);
+  ASSERT_TRUE(terminal.shows("orders-db"));
+  terminal.press({"Enter"});
+  ASSERT_TRUE(terminal.shows("GUEST orders-db"));
+  EXPECT_TRUE(terminal.shows("since it began"));
+  still.change([](json& stats) { stats["guests"].erase(0); });
+  EXPECT_TRUE(terminal.shows("guest orders-db has ended"));
+  EXPECT_THAT(terminal.screen(), Not(HasSubstr("GUEST search")));
+  terminal.press({"Escape"});
+  EXPECT_TRUE(terminal.shows("search"));
+}
+
 TEST_F(TopScreenTest, ItFollowsTheSizeOfTheTerminal) {
   StillHost still;
   const FakeHost host(socket(), still.handler());

@@ -11,10 +11,28 @@ struct Figure {
   std::string value;
 };
 
-std::string latency_text(const Latency& latency) {
-  if (latency.count == 0) return "none yet";
-  return count_text(static_cast<double>(latency.count)) + " of p50 " + duration_text(latency.p50_ns) + ", p99 " +
-         duration_text(latency.p99_ns) + ", max " + duration_text(latency.max_ns);
+// The mean of those since the look before, and the distribution of all.
+Line latency_line(const char* name, const Latency& latency, std::optional<std::uint64_t> now_ns, Charset charset) {
+  Line line;
+  line.add(fitted(name, 10, Align::left, charset), Style::dim);
+  if (latency.count == 0) return line.add("none since it began");
+  line.add("now ", Style::dim).add(fitted(now_ns ? duration_text(*now_ns) : "-", 8, Align::left, charset));
+  line.add("since it began ", Style::dim).add(count_text(static_cast<double>(latency.count)) + ": ");
+  line.add("p50 ", Style::dim).add(duration_text(latency.p50_ns) + " ");
+  line.add("p99 ", Style::dim).add(duration_text(latency.p99_ns) + " ");
+  return line.add("max ", Style::dim).add(duration_text(latency.max_ns));
+}
+
+// Of the guest of that name, in what is left of the area.
+void add_events(Lines& lines, const TopState& state, const std::string& guest, Area area) {
+  std::vector<const TimedEvent*> events;
+  for (const TimedEvent& event : state.events)
+    if (event.event.guest == guest) events.push_back(&event);
+  if (lines.size() + 2 > area.height) return;
+  lines.push_back(filled(Line("EVENTS of it: " + std::to_string(events.size()), Style::heading), area.width,
+                         Style::heading, state.charset));
+  const Lines shown = last_events(events, state, {area.width, area.height - lines.size()}, false);
+  lines.insert(lines.end(), shown.begin(), shown.end());
 }
 
 // Figures beside each other, as many as fit.
@@ -71,11 +89,15 @@ void add_graphs(Lines& lines, const History& history, std::size_t width, std::si
 
 Lines detail_lines(const TopState& state, Area area) {
   Lines lines;
-  const auto rows = state.rows();
-  if (rows.empty()) return {Line("no guest is left", Style::dim)};
-  const Row& row = rows[state.selected_row(rows)];
-  const Guest& guest = *row.guest;
   const Charset charset = state.charset;
+  const Row row = state.selected_guest();
+  if (row.guest == nullptr) {
+    lines.push_back(filled(Line("guest " + printable(state.selected, charset) + " has ended", Style::heading),
+                           area.width, Style::heading, charset));
+    add_events(lines, state, state.selected, area);
+    return lines;
+  }
+  const Guest& guest = *row.guest;
 
   const auto history = state.history.find(guest.name);
   Line heading("GUEST " + printable(guest.name, charset) + "  pool " + printable(guest.pool, charset) + "  " +
@@ -115,9 +137,10 @@ Lines detail_lines(const TopState& state, Area area) {
     figures.push_back({"written/s", rate_text(row.rates->swapped_out)});
   }
   add_figures(lines, figures, area.width, charset);
-  lines.push_back(Line().add("faults     ", Style::dim).add(latency_text(guest.fault_latency)));
+  const GuestRates rates = row.rates.value_or(GuestRates());
+  lines.push_back(latency_line("faults", guest.fault_latency, rates.fault_mean_ns, charset));
   if (guest.swap_in_latency.count > 0)
-    lines.push_back(Line().add("swap-ins   ", Style::dim).add(latency_text(guest.swap_in_latency)));
+    lines.push_back(latency_line("swap-ins", guest.swap_in_latency, rates.swap_in_mean_ns, charset));
 
   const std::size_t left = area.height > lines.size() ? area.height - lines.size() : 0;
   // Two thirds are for the graphs, the rest for events; a heading line before those.
@@ -125,14 +148,7 @@ Lines detail_lines(const TopState& state, Area area) {
   if (history != state.history.end() && left >= 4)
     add_graphs(lines, history->second, area.width, graph_height, charset);
 
-  std::vector<const TimedEvent*> events;
-  for (const TimedEvent& event : state.events)
-    if (event.event.guest == guest.name) events.push_back(&event);
-  if (lines.size() + 2 > area.height) return lines;
-  lines.push_back(filled(Line("EVENTS of it: " + std::to_string(events.size()), Style::heading), area.width,
-                         Style::heading, charset));
-  const Lines shown = last_events(events, state, {area.width, area.height - lines.size()}, false);
-  lines.insert(lines.end(), shown.begin(), shown.end());
+  add_events(lines, state, guest.name, area);
   return lines;
 }
 

@@ -30,6 +30,11 @@ std::size_t moved(std::size_t from, std::ptrdiff_t by, std::size_t last) {
   return std::min(last, from + std::min(static_cast<std::size_t>(by), last));
 }
 
+Row row_of(const Guest& guest, const std::map<std::string, GuestRates>& rates) {
+  const auto at = rates.find(guest.name);
+  return {&guest, at != rates.end() ? std::optional(at->second) : std::nullopt};
+}
+
 }  // namespace
 
 std::vector<Row> TopState::rows() const {
@@ -37,8 +42,7 @@ std::vector<Row> TopState::rows() const {
   if (!now) return found;
   for (const Guest& guest : now->guests) {
     if (!contains(guest.name, filter) && !contains(guest.pool, filter)) continue;
-    const auto at = rates.find(guest.name);
-    found.push_back({&guest, at != rates.end() ? std::optional(at->second) : std::nullopt});
+    found.push_back(row_of(guest, rates));
   }
   std::stable_sort(found.begin(), found.end(), [&](const Row& a, const Row& b) {
     if (sort_column > 0) {
@@ -60,6 +64,11 @@ std::size_t TopState::selected_row(const std::vector<Row>& rows) const {
   return at != rows.end() ? static_cast<std::size_t>(at - rows.begin()) : 0;
 }
 
+Row TopState::selected_guest() const {
+  const Guest* guest = now && !selected_ended ? now->find(selected) : nullptr;
+  return guest != nullptr ? row_of(*guest, rates) : Row();
+}
+
 std::vector<const TimedEvent*> TopState::matching_events() const {
   std::vector<const TimedEvent*> found;
   for (const TimedEvent& event : events)
@@ -69,8 +78,10 @@ std::vector<const TimedEvent*> TopState::matching_events() const {
   return found;
 }
 
+// Another host may have a guest of the selected one's name; it is not the one that was selected.
 void TopModel::forget() {
   state_.now.reset();
+  state_.selected_ended = true;
   state_.rates.clear();
   state_.history.clear();
   state_.events.clear();
@@ -83,11 +94,16 @@ void TopModel::apply(const Sample& sample) {
   if (sample.restarted) forget();
   state_.trouble.reset();
   if (state_.now) state_.rates = rates_between(*state_.now, *snapshot);
+  if (const Guest* watched = state_.selected_guest().guest; watched != nullptr) {
+    const Guest* same = snapshot->find(watched->name);
+    state_.selected_ended = same == nullptr || !same_guest(*watched, *same);
+  }
+  const Snapshot none;
+  const EarlierGuests earlier(state_.now ? *state_.now : none);
   std::map<std::string, History> history;
   for (const Guest& guest : snapshot->guests) {
     History& of = history[guest.name];
-    const auto before = state_.history.find(guest.name);
-    if (before != state_.history.end()) of = std::move(before->second);
+    if (earlier.find(guest) != nullptr) of = std::move(state_.history[guest.name]);
     keep(of.resident, guest.resident);
     keep(of.target, guest.target);
     keep(of.active, guest.active);
@@ -121,14 +137,21 @@ void TopModel::move(std::ptrdiff_t lines) {
     case View::detail: {
       const auto rows = state_.rows();
       if (rows.empty()) return;
-      const std::size_t row = moved(state_.selected_row(rows), lines, rows.size() - 1);
-      state_.selected = rows[row].guest->name;
+      const std::size_t at = state_.selected_row(rows);
+      // From one that has ended there is no next: from its view the way leads to where the list would be.
+      const bool is_seen = state_.view == View::guests || rows[at].guest == state_.selected_guest().guest;
+      select(*rows[is_seen ? moved(at, lines, rows.size() - 1) : at].guest);
       return;
     }
     case View::events: state_.back_lines = moved(state_.back_lines, -lines, state_.events.size()); return;
     case View::help: state_.back_lines = moved(state_.back_lines, lines, columns().size() + 30); return;
     case View::hosts: return;
   }
+}
+
+void TopModel::select(const Guest& guest) {
+  state_.selected = guest.name;
+  state_.selected_ended = false;
 }
 
 Action TopModel::typed(const Key& key) {
@@ -187,7 +210,13 @@ Action TopModel::character(char32_t c) {
     case '?': show(View::help); return Action::none;
     case 'e': show(View::events); return Action::none;
     case 'd':
-      if (!state_.rows().empty()) show(View::detail);
+      // What is seen from now on is this guest, not whoever comes to be in its row.
+      if (state_.view != View::detail) {
+        const auto rows = state_.rows();
+        if (rows.empty()) return Action::none;
+        select(*rows[state_.selected_row(rows)].guest);
+      }
+      show(View::detail);
       return Action::none;
     case 's':
       state_.prompt = TopState::Prompt::interval;

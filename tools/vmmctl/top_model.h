@@ -59,8 +59,9 @@ struct TopState {
   bool descending = false;
   std::size_t first_column = 0;  // of columns(), shown beside NAME
   std::string filter;
-  std::string selected;        // name
-  std::size_t back_lines = 0;  // events: lines scrolled back; help: lines scrolled down
+  std::string selected;         // name
+  bool selected_ended = false;  // it has, even if there is another of its name
+  std::size_t back_lines = 0;   // events: lines scrolled back; help: lines scrolled down
 
   enum class Prompt { none, filter, interval };
   Prompt prompt = Prompt::none;
@@ -69,8 +70,10 @@ struct TopState {
 
   // Those that match the filter, in order.
   std::vector<Row> rows() const;
-  // Index of the selected guest among them; 0 if it is not there.
+  // Index among them of the guest whose name is selected; 0 if it is not there.
   std::size_t selected_row(const std::vector<Row>& rows) const;
+  // The selected guest itself, whatever the filter; a null guest once it has ended.
+  Row selected_guest() const;
   std::vector<const TimedEvent*> matching_events() const;
 };
 
@@ -90,6 +93,7 @@ class TopModel {
   Action hosts_key(const Key& key);
   void move(std::ptrdiff_t lines);
   void sort_by(std::size_t column);
+  void select(const Guest& guest);
 
   TopState state_;
 };

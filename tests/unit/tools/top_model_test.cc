@@ -199,6 +199,105 @@ TEST_F(TopModelTest, DetailShowsHistoryAndTheEventsOfTheGuestAlone) {
   EXPECT_THAT(screen(), AllOf(HasSubstr("EVENTS  1"), Not(HasSubstr("above its target"))));
 }
 
+// What is looked at is a guest, not a row: another that comes to be first does not take its place.
+TEST_F(TopModelTest, DetailStaysWithItsGuest) {
+  model_.apply(sample_of(1, {guest("b", 1), guest("c", 2)}));
+  press(Key::Kind::enter);  // with no other key before
+  EXPECT_THAT(screen(), HasSubstr("GUEST b"));
+  model_.apply(sample_of(2, {guest("a", 1), guest("b", 1), guest("c", 2)}));
+  EXPECT_THAT(screen(), HasSubstr("GUEST b"));
+  press("G");  // c is the first now
+  EXPECT_THAT(screen(), HasSubstr("GUEST b"));
+  press("/c");
+  press(Key::Kind::enter);
+  EXPECT_THAT(screen(), HasSubstr("GUEST b"));
+  press(Key::Kind::down);
+  EXPECT_THAT(screen(), HasSubstr("GUEST c"));
+}
+
+TEST_F(TopModelTest, AGuestThatHasEndedIsNotShownAsAnother) {
+  const auto with_id = [](json one, std::uint64_t id) {
+    one["id"] = id;
+    return one;
+  };
+  const json web = with_id(guest("web", 96 << 20), 1), db = with_id(guest("zebra", 77 << 20), 2);
+  const auto ended = [&] {
+    EXPECT_THAT(screen(), AllOf(HasSubstr("guest web has ended"), Not(HasSubstr("GUEST ")), Not(HasSubstr("77.0M"))));
+  };
+  const auto watch = [&](std::uint64_t second) {
+    model_ = TopModel(state());
+    model_.apply(sample_of(second, {web, db}));
+    press("d");
+    EXPECT_THAT(screen(), HasSubstr("GUEST web"));
+  };
+  watch(1);
+  model_.apply(sample_of(2, {db}));
+  ended();
+  model_.apply(sample_of(3, {with_id(guest("web", 1), 3), db}));  // another of its name
+  ended();
+  press(Key::Kind::down);
+  EXPECT_THAT(screen(), HasSubstr("GUEST web"));  // that one, because it was asked for
+
+  watch(1);
+  model_.apply(sample_of(2, {with_id(guest("web", 1), 3), db}));  // at once
+  ended();
+  press("d");
+  press("d");
+  EXPECT_THAT(screen(), HasSubstr("GUEST web"));
+
+  watch(1);
+  Sample next = sample_of(2, {web, db});  // of another host, which numbers its guests alike
+  next.restarted = true;
+  model_.apply(next);
+  ended();
+
+  watch(1);
+  model_.apply(sample_of(2, {}));
+  ended();
+  press("d");
+  EXPECT_THAT(screen(), HasSubstr("no guests"));
+}
+
+// Percentiles are of a guest's whole life; beside them is what there was since the look before.
+TEST_F(TopModelTest, LatenciesSayOfWhenTheyAre) {
+  json web = guest("web", 1);
+  web["id"] = 1;
+  web["fault_latency"] = {{"count", 1000}, {"sum_ns", 5'000'000'000}, {"p50_ns", 37'700}, {"p99_ns", 4'720'000},
+                          {"max_ns", 1'010'000'000}};
+  model_.apply(sample_of(1, {web}));
+  press("d");
+  EXPECT_THAT(screen(), HasSubstr("faults    now -       since it began 1000: p50 37.7 us p99 4.72 ms max 1.01 s"));
+  web["fault_latency"]["count"] = 1010;
+  web["fault_latency"]["sum_ns"] = 5'000'120'000;
+  model_.apply(sample_of(2, {web}));
+  EXPECT_THAT(screen(), HasSubstr("faults    now 12 us   since it began 1010: p50 37.7 us p99 4.72 ms max 1.01 s"));
+  model_.apply(sample_of(3, {web}));
+  EXPECT_THAT(screen(), HasSubstr("faults    now -       since it began"));
+}
+
+TEST_F(TopModelTest, WhatIsWithheldIsAPartOfTheBar) {
+  Sample sample = sample_of(1, {guest("web", 512 << 20)});
+  model_.apply(sample);
+  EXPECT_THAT(screen(120), Not(HasSubstr("withheld")));
+  sample.stats["withheld"] = 512 << 20;
+  sample.stats["free"] = 512 << 20;
+  model_.apply(sample);
+  const std::string text = screen(120);
+  EXPECT_THAT(text, HasSubstr(" × withheld 512M"));
+  // A quarter each: the guest, other, free and withheld.
+  const auto bar = text.substr(text.find('['), text.find(']') - text.find('['));
+  const auto cells = [&](const std::string& mark) {
+    std::size_t count = 0;
+    for (auto at = bar.find(mark); at != std::string::npos; at = bar.find(mark, at + 1)) ++count;
+    return count;
+  };
+  EXPECT_EQ(cells("▒"), cells("×"));
+  EXPECT_EQ(cells("░"), cells("×"));
+  EXPECT_LE(cells("█"), cells("×") + 3);  // and what rounding leaves
+  EXPECT_GT(cells("×"), 10u);
+  EXPECT_THAT(screen(80), HasSubstr("withheld 512M"));
+}
+
 TEST_F(TopModelTest, LongReasonsAreReadWhole) {
   std::string reason;
   for (int i = 0; i < 40; ++i) reason += "word" + std::to_string(i) + " ";
