@@ -3,6 +3,7 @@
 #include "commands.h"
 #include "control.h"
 #include "find_hosts.h"
+#include "json_text.h"
 #include "output.h"
 
 namespace vmmctl {
@@ -25,9 +26,7 @@ int run(const Options& options, const Result<std::string>& target) {
   const auto answer = HostClient(*socket, limits).post(*target);
   if (!answer) return complain(answer.error());
   auto output = Output::open("");
-  const auto written =
-      output->write(options.json ? answer->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
-                                 : control_text(*answer));
+  const auto written = output->write(options.json ? json_text(*answer) + "\n" : control_text(*answer));
   return written ? kSuccess : complain(written.error());
 }
 

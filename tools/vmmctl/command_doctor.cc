@@ -9,6 +9,7 @@
 
 #include "commands.h"
 #include "doctor.h"
+#include "json_text.h"
 #include "output.h"
 
 namespace vmmctl {
@@ -42,7 +43,7 @@ int run(const Options& options) {
   DoctorStyle style = style_of_terminal();
   style.all = options.all;
   auto output = Output::open("");
-  const std::string text = options.json ? doctor_json(capabilities, kernel_name()).dump(2) + "\n"
+  const std::string text = options.json ? json_text(doctor_json(capabilities, kernel_name()), 2) + "\n"
                                         : doctor_text(capabilities, kernel_name(), style);
   if (auto written = output->write(text); !written) return complain(written.error());
   return static_cast<int>(severity_of(capabilities));

@@ -1,15 +1,14 @@
 #include "record.h"
 
 #include "clock.h"
+#include "json_text.h"
 
 namespace vmmctl {
 namespace {
 
 using nlohmann::json;
 
-std::string line_of(const json& document) {
-  return document.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
-}
+std::string line_of(const json& document) { return json_text(document) + "\n"; }
 
 std::string note_line(const char* name, const std::string& text) {
   return line_of({{"wall_time_ms", wall_time_ms()}, {name, text}});
