@@ -1,7 +1,9 @@
 // What answers on a socket need not be a host: vmmctl says what is wrong, and ends.
+#include <algorithm>
 #include <csignal>
 #include <optional>
 
+#include <sstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -264,6 +266,58 @@ TEST_F(ClientTest, ARecordOfAHostThatEndsSaysSo) {
 }
 
 // The same process may end a host and make another at the same path, whose events begin anew.
+// What a guest is called is read on terminals, too.
+TEST_F(ClientTest, NoNameReachesTheTerminalAsItIs) {
+  Scenario scenario;
+  const std::string name = "\xc2\x9b" "2Jx";
+  scenario.rename(0, name);
+  const FakeHost host(socket(), scenario.handler());
+  const auto recorded = vmmctl({"record", "-n", "1", "--socket", socket()});
+  EXPECT_THAT(recorded.out, testing::AllOf(HasSubstr("\\u009b2Jx"), testing::Not(HasSubstr("\xc2\x9b"))));
+  EXPECT_EQ(lines_of(recorded.out)[0]["stats"]["guests"][0]["name"], name);
+  const auto batch = vmmctl({"top", "--batch", "-n", "1", socket()});
+  EXPECT_THAT(batch.out,
+              testing::AllOf(HasSubstr("Group Memory(%C2%9B2Jx)"), testing::Not(HasSubstr("\xc2\x9b"))));
+}
+
+TEST_F(ClientTest, AnAnswerIsShownWithoutItsControlCharacters) {
+  const auto host = answering(json_answer({{"ok", true}, {"note", "\xc2\x9b" "2J"}}));
+  EXPECT_EQ(vmmctl({"share", "--json", "--socket", socket()}).out, "{\"note\":\"\\u009b2J\",\"ok\":true}\n");
+}
+
+// Counters of another host of the same process are not compared with those of the first.
+TEST_F(ClientTest, BatchModeKnowsThatTheHostIsAnother) {
+  Scenario scenario({.guests = 1});
+  const auto whole = scenario.handler();
+  int looks = 0;
+  const FakeHost host(socket(), [&](const std::string& method, const std::string& target) {
+    Answer answer = whole(method, target);
+    json document = json::parse(answer.body);
+    if (target == "/") {
+      if (++looks == 3) document["started_ns"] = 1;
+    } else if (target == "/stats.json") {
+      document["guests"][0]["swapped_in"] = looks << 20;
+    }
+    return json_answer(document);
+  });
+  const auto outcome = vmmctl({"top", "--batch", "-n", "3", "-d", "0.1", socket()});
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  std::istringstream text(outcome.out);
+  std::vector<std::vector<std::string>> cells;
+  for (std::string line; std::getline(text, line);) {
+    std::istringstream words(line);
+    cells.emplace_back();
+    for (std::string cell; std::getline(words, cell, ',');) cells.back().push_back(cell);
+  }
+  ASSERT_EQ(cells.size(), 4u);
+  const auto at = std::find_if(cells[0].begin(), cells[0].end(),
+                               [](const std::string& name) { return name.ends_with("Swap Read MBytes/sec\""); });
+  ASSERT_NE(at, cells[0].end());
+  const auto column = static_cast<std::size_t>(at - cells[0].begin());
+  EXPECT_EQ(cells[2][column], "\"1.00\"");
+  EXPECT_EQ(cells[3][column], "\"\"");
+}
+
 TEST_F(ClientTest, ARecordTellsWhenTheHostIsAnother) {
   Scenario scenario;
   const auto whole = scenario.handler();

@@ -26,17 +26,21 @@ constexpr std::array kHostCounters{
     HostCounter{"PShare Savings MBytes", &Snapshot::shared_saved},
     HostCounter{"Swap Used MBytes", &Snapshot::swapped},
     HostCounter{"Memctl Current MBytes", &Snapshot::ballooned},
+    HostCounter{"Withheld MBytes", &Snapshot::withheld},
 };
 
-// A quotation mark inside is doubled; control characters would break lines.
+// A quotation mark inside is doubled.
 std::string quoted(std::string_view text) {
   std::string result = "\"";
   for (const char c : text) {
     if (c == '"') result += '"';
-    result += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? '?' : c;
+    result += c;
   }
   return result + "\"";
 }
+
+// What others have named, as part of a counter's path.
+std::string named(std::string_view text) { return percent_escaped(text, "\\()"); }
 
 std::string number(double value) {
   std::array<char, 64> buffer{};
@@ -76,30 +80,30 @@ std::string value_text(const Column& column, const Row& row) {
 std::string Batch::heading(const Snapshot& now) const {
   std::string line = quoted("(PDH-CSV 4.0) (UTC)(0)");
   const auto counter = [&](const std::string& group, const char* name) {
-    line += "," + quoted("\\\\" + machine_ + "\\" + group + "\\" + name);
+    line += "," + quoted("\\\\" + named(machine_) + "\\" + group + "\\" + name);
   };
   counter("Memory", "Memory Overcommit");
   counter("Memory", "State");
   for (const HostCounter& host : kHostCounters) counter("Memory", host.name);
   for (const Node& node : now.homes) counter("Numa Node(" + std::to_string(node.id) + ")", "Free MBytes");
   for (const std::string& guest : guests_)
-    for (const Column& column : columns()) counter("Group Memory(" + guest + ")", column.batch_name);
+    for (const Column& column : columns()) counter("Group Memory(" + named(guest) + ")", column.batch_name);
   return line + "\n";
 }
 
-std::string Batch::lines(const Snapshot& now) {
+std::string Batch::lines(const Snapshot& now, bool restarted) {
   std::string text;
   if (!before_) {
     for (const Guest& guest : now.guests) guests_.push_back(guest.name);
     nodes_ = now.homes.size();
     text = heading(now);
   }
-  const bool same = before_ && before_->pid == now.pid;
+  const bool same = before_ && !restarted && before_->pid == now.pid;
   const auto rates = same ? rates_between(*before_, now) : std::map<std::string, GuestRates>();
   const auto size = static_cast<double>(now.sum(&Guest::memory));
   text += quoted(utc_text(now.wall_time_ms));
   text += "," + number(now.memory > 0 ? size / static_cast<double>(now.memory) : 0);
-  text += "," + quoted(now.state);
+  text += "," + quoted(percent_escaped(now.state, ""));
   for (const HostCounter& host : kHostCounters) text += "," + number(static_cast<double>(now.*host.member) / kMega);
   for (std::size_t i = 0; i < nodes_; ++i)
     text += "," + (i < now.homes.size() ? number(static_cast<double>(now.homes[i].free) / kMega) : quoted(""));

@@ -52,12 +52,12 @@ Result<void> run_batch(const Options& options) {
   auto output = Output::open("");
   Limits limits;
   limits.cancel = signals->descriptor();
-  const HostClient client(*socket, limits);
+  Sampler sampler(*socket, limits);
   Batch batch(machine_name());
   Ticker ticker(interval_of(options));
   for (std::uint64_t taken = 0;;) {
-    const auto stats = client.stats();
-    const auto snapshot = stats ? parse_snapshot(*stats) : tl::unexpected(stats.error());
+    const auto sample = sampler.next();
+    const auto snapshot = sample ? parse_snapshot(sample->stats) : tl::unexpected(sample.error());
     if (!snapshot) {
       if (snapshot.error().kind == FailureKind::cancelled) return {};
       if (taken > 0 && snapshot.error().kind == FailureKind::gone) {
@@ -67,7 +67,7 @@ Result<void> run_batch(const Options& options) {
       if (taken == 0 || snapshot.error().kind == FailureKind::denied) return tl::unexpected(snapshot.error());
       warn(snapshot.error().message());
     } else {
-      if (auto written = output->write(batch.lines(*snapshot)); !written) return written;
+      if (auto written = output->write(batch.lines(*snapshot, sample->restarted)); !written) return written;
       if (++taken == options.count) return {};
     }
     if (!ticker.wait(signals->descriptor())) return {};

@@ -50,9 +50,12 @@ char32_t next_code_point(std::string_view& text) {
   return value;
 }
 
+// Of C0 and C1, which terminals obey.
+bool is_control(char32_t c) { return c < 0x20 || (c >= 0x7F && c < 0xA0); }
+
 // -1: not to be shown.
 int columns(char32_t c) {
-  if (c < 0x20 || (c >= 0x7F && c < 0xA0)) return -1;
+  if (is_control(c)) return -1;
   return c < 0x7F ? 1 : ::wcwidth(static_cast<wchar_t>(c));
 }
 
@@ -121,6 +124,25 @@ std::string printable(std::string_view text, Charset charset) {
       append_utf8(shown, kReplacement);
   }
   return shown;
+}
+
+std::string percent_escaped(std::string_view text, std::string_view also) {
+  constexpr char kDigits[] = "0123456789ABCDEF";
+  std::string safe;
+  while (!text.empty()) {
+    const char32_t c = next_code_point(text);
+    std::string bytes;
+    append_utf8(bytes, c);
+    const bool plain = !is_control(c) && c != '%' && (c >= 0x80 || also.find(static_cast<char>(c)) == also.npos);
+    for (const char byte : bytes) {
+      const auto value = static_cast<unsigned char>(byte);
+      if (plain)
+        safe += byte;
+      else
+        safe += {'%', kDigits[value >> 4], kDigits[value & 15]};
+    }
+  }
+  return safe;
 }
 
 std::size_t width_of(std::string_view text) {

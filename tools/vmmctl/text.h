@@ -23,6 +23,10 @@ std::string plain_ascii(std::string_view text);
 // What moves a cursor, has no width or no meaning is replaced or left out: any string can be put on a screen.
 std::string printable(std::string_view text, Charset charset);
 
+// '%', the ASCII characters of `also` and control characters, those of C1 too, become %XX, byte by byte of UTF-8: what
+// is left can go anywhere, and can be told from what was something else. Bytes that are no UTF-8 become U+FFFD.
+std::string percent_escaped(std::string_view text, std::string_view also);
+
 // Columns that printable text takes.
 std::size_t width_of(std::string_view text);
 enum class Align { left, right };

@@ -65,7 +65,7 @@ TEST(BatchTest, EveryLineHasTheColumnsOfTheHeading) {
     EXPECT_NE(at, lines[0].end()) << name;
     return at == lines[0].end() ? "" : lines[line][static_cast<std::size_t>(at - lines[0].begin())];
   };
-  const std::string guest = "\\\\machine\\Group Memory(say \"hi\",?)\\";
+  const std::string guest = "\\\\machine\\Group Memory(say \"hi\",%0A)\\";
   EXPECT_EQ(value(1, "\\\\machine\\Memory\\Machine MBytes"), "64.00");
   EXPECT_EQ(value(1, "\\\\machine\\Memory\\Memory Overcommit"), "2.00");
   EXPECT_EQ(value(1, "\\\\machine\\Memory\\State"), "soft");
@@ -73,6 +73,58 @@ TEST(BatchTest, EveryLineHasTheColumnsOfTheHeading) {
   EXPECT_EQ(value(1, guest + "Swap Read MBytes/sec"), "");
   EXPECT_EQ(value(2, guest + "Swap Read MBytes/sec"), "4.00");
   EXPECT_EQ(value(3, guest + "Memory Size MBytes"), "");
+}
+
+// The value under the heading that ends in `name`, of the last line.
+std::string last_value(const std::string& text, const std::string& name) {
+  const auto lines = table(text);
+  for (std::size_t i = 0; i < lines[0].size(); ++i)
+    if (lines[0][i].ends_with(name)) return lines.back()[i];
+  ADD_FAILURE() << name;
+  return "";
+}
+
+TEST(BatchTest, RatesAreOfOneHostAndOneGuest) {
+  const auto with_id = [](Snapshot now, std::uint64_t id) {
+    now.guests[0].id = id;
+    return now;
+  };
+  const std::string rate = "Swap Read MBytes/sec";
+  Batch batch("machine");
+  std::string text = batch.lines(with_id(moment(1, 8 << 20), 1));
+  text += batch.lines(with_id(moment(3, 16 << 20), 1));
+  EXPECT_EQ(last_value(text, rate), "4.00");
+  // Created anew, and has already read more than the one before.
+  text += batch.lines(with_id(moment(5, 20 << 20), 2));
+  EXPECT_EQ(last_value(text, rate), "10.00");
+  // Another host of the same process, whose guests are numbered alike.
+  text += batch.lines(with_id(moment(7, 40 << 20), 2), true);
+  EXPECT_EQ(last_value(text, rate), "");
+  text += batch.lines(with_id(moment(9, 42 << 20), 2));
+  EXPECT_EQ(last_value(text, rate), "1.00");
+}
+
+// No name reaches a terminal as more than text, nor looks like another counter.
+TEST(BatchTest, NamesAreNoPartOfThePath) {
+  Snapshot now = moment(1, 0);
+  now.state = "\xc2\x9b" "2Jsoft";
+  now.guests[0].name = "\xc2\x9b" "2J";
+  now.guests.push_back(now.guests[0]);
+  now.guests[1].name = "a)\\Swapped MBytes";
+  const std::string text = Batch("ma\\chine").lines(now);
+  EXPECT_EQ(text.find('\xc2'), std::string::npos);
+  const auto heading = table(text)[0];
+  const auto has = [&](const std::string& name) {
+    return std::find(heading.begin(), heading.end(), name) != heading.end();
+  };
+  EXPECT_TRUE(has("\\\\ma%5Cchine\\Group Memory(%C2%9B2J)\\Swapped MBytes"));
+  EXPECT_TRUE(has("\\\\ma%5Cchine\\Group Memory(a%29%5CSwapped MBytes)\\Swapped MBytes"));
+}
+
+TEST(BatchTest, WhatIsWithheldIsACounter) {
+  Snapshot now = moment(1, 0);
+  now.withheld = 3 << 20;
+  EXPECT_EQ(last_value(Batch("machine").lines(now), "Withheld MBytes"), "3.00");
 }
 
 }  // namespace

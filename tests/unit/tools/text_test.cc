@@ -79,6 +79,18 @@ TEST(TextTest, CountsAndTimes) {
   EXPECT_EQ(percent_text(1, 0), "-");
 }
 
+TEST(TextTest, WhatIsEscapedIsPlainAndCanBeTold) {
+  EXPECT_EQ(percent_escaped("web-1 für 日本", "\\()"), "web-1 für 日本");
+  EXPECT_EQ(percent_escaped("a)\\b(%", "\\()"), "a%29%5Cb%28%25");
+  EXPECT_EQ(percent_escaped("a)", ""), "a)");
+  EXPECT_EQ(percent_escaped("\x1b[2J\n\x7f", ""), "%1B[2J%0A%7F");
+  EXPECT_EQ(percent_escaped("\xc2\x9b" "2J", ""), "%C2%9B2J");  // CSI, of C1
+  EXPECT_EQ(percent_escaped("\x9b", ""), "\uFFFD");
+  // Whatever the locale holds to be printable.
+  const Utf8Locale locale;
+  EXPECT_EQ(percent_escaped("日本\xc2\x80", ""), "日本%C2%80");
+}
+
 TEST(TextTest, WrappedLinesKeepWordsWhole) {
   EXPECT_EQ(wrapped("one two three", "> ", 10), "> one two\n> three\n");
   EXPECT_EQ(wrapped("a-word-that-is-too-long b", "", 8), "a-word-that-is-too-long\nb\n");
