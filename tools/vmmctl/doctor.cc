@@ -82,7 +82,7 @@ std::string doctor_text(const vmm::Capabilities& capabilities, const std::string
   for (const Capability& item : capabilities.items) {
     const Severity severity = severity_of(item);
     ++count[static_cast<std::size_t>(severity)];
-    std::string name = item.name;
+    std::string name = printable(item.name, charset);
     name.resize(std::max(name.size(), kNameWidth), ' ');
     text += "  " + severity_word(severity, style.colour) + " " + name + printable(item.detail, charset) + "\n";
     if (severity == Severity::ok && !style.all) continue;
@@ -103,13 +103,13 @@ std::string doctor_text(const vmm::Capabilities& capabilities, const std::string
 nlohmann::json doctor_json(const vmm::Capabilities& capabilities, const std::string& kernel) {
   nlohmann::json items = nlohmann::json::array();
   for (const Capability& item : capabilities.items)
-    items.push_back({{"name", item.name},
+    items.push_back({{"name", valid_utf8(item.name)},
                      {"severity", to_string(severity_of(item))},
                      {"state", vmm::to_string(item.state)},
                      {"detail", valid_utf8(item.detail)},
-                     {"consequence", item.consequence},
+                     {"consequence", valid_utf8(item.consequence)},
                      {"remedy", valid_utf8(item.remedy)}});
-  return {{"kernel", kernel},
+  return {{"kernel", valid_utf8(kernel)},
           {"level", vmm::to_string(capabilities.level)},
           {"level_means", explanation(capabilities.level)},
           {"severity", to_string(severity_of(capabilities))},

@@ -62,5 +62,15 @@ TEST(DoctorTest, JsonSaysTheSame) {
   EXPECT_EQ(document["items"][1]["remedy"], "a newer kernel");
 }
 
+TEST(DoctorTest, TextsThatAreNoUtf8AreMended) {
+  vmm::Capabilities found = machine(CapabilityState::missing, CapabilityState::missing);
+  auto& item = found.items[0];
+  item.name = item.detail = item.consequence = item.remedy = "/tmp/\xff";
+  const auto document = doctor_json(found, "Linux \xfe");
+  EXPECT_NO_THROW((void)document.dump(2));  // which throws at what is no UTF-8
+  EXPECT_EQ(document["items"][0]["consequence"], "/tmp/\uFFFD");
+  EXPECT_EQ(document["kernel"], "Linux \uFFFD");
+}
+
 }  // namespace
 }  // namespace vmmctl
