@@ -1,9 +1,10 @@
 // What answers on a socket need not be a host: vmmctl says what is wrong, and ends.
 #include <algorithm>
 #include <csignal>
+#include <fstream>
 #include <optional>
-
 #include <sstream>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -265,7 +266,6 @@ TEST_F(ClientTest, ARecordOfAHostThatEndsSaysSo) {
   EXPECT_THAT(lines_of(outcome.out).back()["end"].get<std::string>(), HasSubstr("the host is gone"));
 }
 
-// The same process may end a host and make another at the same path, whose events begin anew.
 // What a guest is called is read on terminals, too.
 TEST_F(ClientTest, NoNameReachesTheTerminalAsItIs) {
   Scenario scenario;
@@ -318,6 +318,7 @@ TEST_F(ClientTest, BatchModeKnowsThatTheHostIsAnother) {
   EXPECT_EQ(cells[3][column], "\"\"");
 }
 
+// The same process may end a host and make another at the same path, whose events begin anew.
 TEST_F(ClientTest, ARecordTellsWhenTheHostIsAnother) {
   Scenario scenario;
   const auto whole = scenario.handler();
@@ -362,6 +363,29 @@ TEST_F(ClientTest, ARecordGoesOnAfterAnAnswerThatIsNone) {
   ASSERT_EQ(lines.size(), 4u);
   EXPECT_THAT(lines[1]["error"].get<std::string>(), HasSubstr("not JSON"));
   EXPECT_TRUE(lines[2].contains("stats"));
+}
+
+// The host whose record it is may have ended long ago.
+TEST_F(ClientTest, AnEarlierRecordStaysWhereThereIsNoHost) {
+  std::ofstream(directory_.file("r.jsonl")) << "earlier\n";
+  const auto outcome = vmmctl({"record", "--socket", socket(), "-o", directory_.file("r.jsonl")});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_EQ(file_text(directory_.file("r.jsonl")), "earlier\n");
+  // What answers and is none is no reason either.
+  const auto host = answering(json_answer({{"name", "another"}}));
+  EXPECT_EQ(vmmctl({"record", "--socket", socket(), "-o", directory_.file("r.jsonl")}).status, 1);
+  EXPECT_EQ(file_text(directory_.file("r.jsonl")), "earlier\n");
+}
+
+// Nor is the host asked first.
+TEST_F(ClientTest, AFileThatCannotBeWrittenIsNamedBeforeTheHostIsAsked) {
+  Answer hangs;
+  hangs.hang = true;
+  const auto host = answering(hangs);
+  const auto outcome = vmmctl({"record", "--socket", socket(), "-o", directory_.file("no/such")});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.err, HasSubstr(directory_.file("no/such") + ": No such file or directory"));
+  EXPECT_THAT(host.requests(), testing::IsEmpty());
 }
 
 TEST_F(ClientTest, AFileThatCannotBeWrittenIsNamed) {

@@ -1,6 +1,7 @@
 #include "output.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -31,19 +32,34 @@ void warn(const std::string& text) {
 }
 
 Result<Output> Output::open(const std::string& path) {
-  if (path.empty() || path == "-") return Output(STDOUT_FILENO, "standard output");
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (path.empty() || path == "-") return Output(STDOUT_FILENO, "standard output", Before::nothing);
+  int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  const bool own = fd >= 0;
+  if (fd < 0 && errno == EEXIST) fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
   if (fd < 0) return fail(FailureKind::system, path + ": " + std::generic_category().message(errno));
-  return Output(fd, path);
+  return Output(fd, path, own ? Before::truncate_own : Before::truncate);
 }
 
-Output::Output(Output&& other) noexcept : fd_(std::exchange(other.fd_, -1)), name_(std::move(other.name_)) {}
+Output::Output(Output&& other) noexcept
+    : fd_(std::exchange(other.fd_, -1)), name_(std::move(other.name_)), before_(other.before_) {}
 
 Output::~Output() {
-  if (fd_ > STDOUT_FILENO) ::close(fd_);
+  if (fd_ <= STDOUT_FILENO) return;
+  if (before_ == Before::truncate_own) ::unlink(name_.c_str());
+  ::close(fd_);
+}
+
+Result<void> Output::begin() {
+  if (std::exchange(before_, Before::nothing) == Before::nothing) return {};
+  // Terminals, pipes and devices have no length.
+  struct stat status {};
+  if (::fstat(fd_, &status) != 0 || !S_ISREG(status.st_mode)) return {};
+  if (::ftruncate(fd_, 0) == 0) return {};
+  return fail(FailureKind::system, name_ + ": " + std::generic_category().message(errno));
 }
 
 Result<void> Output::write(const std::string& text) {
+  if (auto begun = begin(); !begun) return begun;
   for (std::size_t done = 0; done < text.size();) {
     const auto written = ::write(fd_, text.data() + done, text.size() - done);
     if (written >= 0)
