@@ -1,18 +1,21 @@
 #include "record_data.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
+
+#include "rates.h"
+#include "text.h"
 
 namespace vmmctl {
 namespace {
 
 using nlohmann::json;
 
-// What a counter has grown by; one that fell has begun anew.
-std::uint64_t grown_since(const Guest& now, const Guest* before, std::uint64_t Guest::*counter) {
-  if (before == nullptr || now.*counter < before->*counter) return 0;
-  return now.*counter - before->*counter;
-}
+// A clock that differs by less is only being adjusted.
+constexpr std::int64_t kStepMs = 3000;
+// Later is no time that a browser can show.
+constexpr std::int64_t kLastMs = 4'000'000'000'000'000;
 
 double number(std::uint64_t value) { return static_cast<double>(value); }
 
@@ -26,6 +29,12 @@ std::int64_t integer_in(const json& object, const char* name) {
   return at != object.end() && at->is_number_integer() ? at->get<std::int64_t>() : 0;
 }
 
+std::int64_t to_ms(std::uint64_t ns) { return static_cast<std::int64_t>(ns / 1'000'000); }
+
+std::string step_text(std::int64_t ms) {
+  return duration_text(static_cast<std::uint64_t>(std::abs(ms)) * 1'000'000) + (ms > 0 ? " forward" : " back");
+}
+
 }  // namespace
 
 const std::vector<std::string>& state_names() {
@@ -34,32 +43,39 @@ const std::vector<std::string>& state_names() {
 }
 
 void Point::add(const Point& later) {
-  wall_time_ms = later.wall_time_ms;
+  time_ms = later.time_ms;
   samples += later.samples;
   seconds += later.seconds;
   state = std::max(state, later.state);
   gauges.add(later.gauges);
   flows.add(later.flows);
-  if (guests.size() < later.guests.size()) guests.resize(later.guests.size());
-  for (std::size_t i = 0; i < later.guests.size(); ++i) {
-    guests[i].samples += later.guests[i].samples;
-    guests[i].gauges.add(later.guests[i].gauges);
+}
+
+void RecordData::note_of_line(std::int64_t time_ms, const std::string& note) {
+  if (line_notes_ == kMostLineNotes) {
+    ++notes_dropped_;
+    return;
   }
+  ++line_notes_;
+  add_note(clock_text(time_ms) + " " + note);
 }
 
 Result<void> RecordData::add_line(const std::string& line) {
   auto document = parse_json(line);
   if (!document) return tl::unexpected(document.error());
   if (!document->is_object()) return fail(FailureKind::garbage, "not an object");
-  const std::int64_t wall_time_ms = integer_in(*document, "wall_time_ms");
+  const std::int64_t written_ms = std::clamp<std::int64_t>(integer_in(*document, "wall_time_ms"), 0, kLastMs);
   for (const char* name : {"end", "error"}) {
     const auto at = document->find(name);
     if (at == document->end() || !at->is_string()) continue;
     const auto text = at->get<std::string>();
-    if (*name == 'e' && std::string(name) == "end")
+    if (std::string_view(name) == "end") {
       end_ = text;
-    else
-      add_note(clock_text(wall_time_ms) + " no answer: " + text);
+      ended_ = true;
+    } else {
+      // On the scale of the samples.
+      note_of_line(written_ms + (host_.last_ms - wall_ms_), "no answer: " + text);
+    }
     return {};
   }
   const auto stats = document->find("stats");
@@ -67,18 +83,19 @@ Result<void> RecordData::add_line(const std::string& line) {
   const auto snapshot = parse_snapshot(*stats);
   if (!snapshot) return tl::unexpected(snapshot.error());
   const auto restarted = document->find("restarted");
-  const bool anew = restarted != document->end() && *restarted == true;
-  if (anew) add_note(clock_text(wall_time_ms) + " another host has taken the first one's place");
-  add_snapshot(*snapshot, snapshot->wall_time_ms > 0 ? snapshot->wall_time_ms : wall_time_ms, anew);
+  const After after = after_what(*snapshot, restarted != document->end() && *restarted == true);
+  const std::int64_t wall_ms = snapshot->wall_time_ms > 0 ? std::min(snapshot->wall_time_ms, kLastMs) : written_ms;
+  const std::int64_t time_ms = placed(*snapshot, wall_ms, after);
+  if (after == After::another_host) note_of_line(time_ms, "another host has taken the first one's place");
+  add_snapshot(*snapshot, time_ms, after);
 
   const std::int64_t lost = integer_in(*document, "lost");
-  if (lost > 0)
-    add_note(clock_text(wall_time_ms) + " " + std::to_string(lost) + " events were lost before they were read");
+  if (lost > 0) note_of_line(time_ms, std::to_string(lost) + " events were lost before they were read");
   const auto events = document->find("events");
   if (events == document->end() || !events->is_array()) return {};
   for (const json& event : *events) {
     if (!event.is_object()) continue;
-    TimedEvent timed{parse_event(event), snapshot->wall_time_ms};
+    TimedEvent timed{parse_event(event), time_ms};
     timed.wall_time_ms -= static_cast<std::int64_t>(snapshot->time_ns - timed.event.time_ns) / 1'000'000;
     events_.push_back(std::move(timed));
     if (events_.size() > kMostEvents) {
@@ -89,81 +106,89 @@ Result<void> RecordData::add_line(const std::string& line) {
   return {};
 }
 
-void RecordData::add_guest(const Guest& guest, const Guest* before, Point& point) {
-  const auto [at, is_new] = index_.try_emplace(guest.name, guests_.size());
-  if (is_new) guests_.emplace_back();
-  GuestSummary& summary = guests_[at->second];
-  summary.resident_min = summary.samples == 0 ? guest.resident : std::min(summary.resident_min, guest.resident);
-  summary.resident_max = std::max(summary.resident_max, guest.resident);
-  summary.resident_sum += number(guest.resident);
-  summary.swapped_max = std::max(summary.swapped_max, guest.swapped);
-  summary.ballooned_max = std::max(summary.ballooned_max, guest.ballooned);
-  summary.saved_max = std::max(summary.saved_max, guest.shared_saved);
-  summary.faults += grown_since(guest, before, &Guest::faults);
-  summary.swapped_in += grown_since(guest, before, &Guest::swapped_in);
-  summary.swapped_out += grown_since(guest, before, &Guest::swapped_out);
-  summary.migrations += grown_since(guest, before, &Guest::migrations);
-  summary.stops += grown_since(guest, before, &Guest::stops);
-  summary.last = guest;
-  ++summary.samples;
-
-  point.gauges[Gauge::shared] += number(guest.shared);
-  point.gauges[Gauge::swapped] += number(guest.swapped);
-  point.gauges[Gauge::ballooned] += number(guest.ballooned);
-  const std::uint64_t placed = guest.resident + guest.shared + guest.swapped + guest.ballooned;
-  point.gauges[Gauge::untouched] += number(guest.memory > placed ? guest.memory - placed : 0);
-  point.gauges[Gauge::balloon_target] += number(guest.balloon_target);
-  point.gauges[Gauge::balloon_max] += number(guest.balloon_max);
-  point.gauges[Gauge::local] += number(guest.local);
-  point.gauges[Gauge::remote] += number(guest.remote);
-  point.flows[Flow::fills] += number(grown_since(guest, before, &Guest::fills));
-  point.flows[Flow::rescues] += number(grown_since(guest, before, &Guest::rescues));
-  point.flows[Flow::swap_ins] += number(grown_since(guest, before, &Guest::swap_ins));
-  point.flows[Flow::pops] += number(grown_since(guest, before, &Guest::balloon_pops));
-  point.flows[Flow::stalls] += number(grown_since(guest, before, &Guest::stalls));
-  point.flows[Flow::read] += number(grown_since(guest, before, &Guest::swapped_in));
-  point.flows[Flow::written] += number(grown_since(guest, before, &Guest::swapped_out));
-  point.flows[Flow::migrated] += number(grown_since(guest, before, &Guest::migrated));
-
-  if (point.guests.size() <= at->second) point.guests.resize(at->second + 1);
-  Point::OfGuest& of = point.guests[at->second];
-  of.samples = 1;
-  of.gauges[GuestGauge::resident] = number(guest.resident);
-  of.gauges[GuestGauge::target] = number(guest.target);
-  of.gauges[GuestGauge::active] = number(guest.active);
-  of.gauges[GuestGauge::swapped] = number(guest.swapped);
-  of.gauges[GuestGauge::ballooned] = number(guest.ballooned);
+RecordData::After RecordData::after_what(const Snapshot& now, bool restarted) const {
+  if (host_.samples == 0 || ended_) return After::nothing;
+  if (restarted) return After::another_host;
+  return now.pid == before_.pid && now.time_ns > before_.time_ns ? After::its_host : After::nothing;
 }
 
-void RecordData::add_snapshot(const Snapshot& now, std::int64_t wall_time_ms, bool restarted) {
-  const bool follows = host_.samples > 0 && !restarted && now.time_ns > before_.time_ns && now.pid == before_.pid;
-  Point point;
-  point.wall_time_ms = wall_time_ms;
-  point.samples = 1;
-  point.seconds = follows ? static_cast<double>(now.time_ns - before_.time_ns) / 1e9 : 0;
-  point.state = state_index(now.state);
-  std::map<std::string, const Guest*> earlier;
-  if (follows)
-    for (const Guest& guest : before_.guests) earlier.emplace(guest.name, &guest);
-  for (const Guest& guest : now.guests) {
-    const auto at = earlier.find(guest.name);
-    add_guest(guest, at != earlier.end() ? at->second : nullptr, point);
+std::int64_t RecordData::placed(const Snapshot& now, std::int64_t wall_time_ms, After after) {
+  std::int64_t time_ms = 0, step = 0;
+  if (after == After::its_host) {
+    time_ms = run_ms_ + to_ms(now.time_ns - run_ns_);
+    step = (wall_time_ms - wall_ms_) - (time_ms - host_.last_ms);
+  } else {
+    time_ms = host_.samples > 0 ? std::max(wall_time_ms, host_.last_ms) : wall_time_ms;
+    step = wall_time_ms - time_ms;
+    run_ns_ = now.time_ns;
+    run_ms_ = time_ms;
   }
+  wall_ms_ = wall_time_ms;
+  if (std::abs(step) > kStepMs)
+    note_of_line(time_ms, "the system's clock went " + step_text(step) +
+                              " against the host's: it was set, or the machine slept. Times go on by the host's.");
+  return time_ms;
+}
+
+void RecordData::add_guest(const Guest& guest, const Guest* before, bool known, Point& sample) {
+  const auto growth = [&](std::uint64_t Guest::*counter) { return known ? grown(guest, before, counter) : 0; };
+  guests_.add(guest,
+              {growth(&Guest::faults), growth(&Guest::swapped_in), growth(&Guest::swapped_out),
+               growth(&Guest::migrations), growth(&Guest::stops)},
+              points_.size() - 1);
+
+  sample.gauges[Gauge::shared] += number(guest.shared);
+  sample.gauges[Gauge::swapped] += number(guest.swapped);
+  sample.gauges[Gauge::ballooned] += number(guest.ballooned);
+  const std::uint64_t in_place = guest.resident + guest.shared + guest.swapped + guest.ballooned;
+  sample.gauges[Gauge::untouched] += number(guest.memory > in_place ? guest.memory - in_place : 0);
+  sample.gauges[Gauge::balloon_target] += number(guest.balloon_target);
+  sample.gauges[Gauge::balloon_max] += number(guest.balloon_max);
+  sample.gauges[Gauge::local] += number(guest.local);
+  sample.gauges[Gauge::remote] += number(guest.remote);
+  sample.flows[Flow::fills] += number(growth(&Guest::fills));
+  sample.flows[Flow::rescues] += number(growth(&Guest::rescues));
+  sample.flows[Flow::swap_ins] += number(growth(&Guest::swap_ins));
+  sample.flows[Flow::pops] += number(growth(&Guest::balloon_pops));
+  sample.flows[Flow::stalls] += number(growth(&Guest::stalls));
+  sample.flows[Flow::read] += number(growth(&Guest::swapped_in));
+  sample.flows[Flow::written] += number(growth(&Guest::swapped_out));
+  sample.flows[Flow::migrated] += number(growth(&Guest::migrated));
+}
+
+void RecordData::add_snapshot(const Snapshot& now, std::int64_t time_ms, After after) {
+  Point& point = point_for_sample();
+  Point sample;
+  sample.time_ms = time_ms;
+  sample.samples = 1;
+  if (after == After::its_host)
+    sample.seconds = number(now.time_ns - before_.time_ns) / 1e9;
+  else if (after == After::another_host)
+    sample.seconds = static_cast<double>(time_ms - host_.last_ms) / 1e3;
+  sample.state = state_index(now.state);
+  // Of another host none was there before.
+  const Snapshot none;
+  const EarlierGuests earlier(after == After::its_host ? before_ : none);
+  for (const Guest& guest : now.guests) add_guest(guest, earlier.find(guest), after != After::nothing, sample);
+  guests_.end_moment();
+  // No rate is known of what took no time.
+  if (sample.seconds <= 0) sample.flows = {};
   const double resident = number(now.sum(&Guest::resident));
-  point.gauges[Gauge::budget] = number(now.memory);
-  point.gauges[Gauge::min_free] = number(now.min_free);
-  point.gauges[Gauge::resident] = resident;
-  point.gauges[Gauge::copies] = number(now.share_frames);
-  point.gauges[Gauge::other] = std::max(0.0, number(now.consumed) - resident - number(now.share_frames));
-  point.gauges[Gauge::free] = number(now.free);
-  point.gauges[Gauge::saved] = number(now.shared_saved);
-  add_point(point);
+  sample.gauges[Gauge::budget] = number(now.memory);
+  sample.gauges[Gauge::min_free] = number(now.min_free);
+  sample.gauges[Gauge::resident] = resident;
+  sample.gauges[Gauge::copies] = number(now.share_frames);
+  sample.gauges[Gauge::other] = std::max(0.0, number(now.consumed) - resident - number(now.share_frames));
+  sample.gauges[Gauge::free] = number(now.free);
+  sample.gauges[Gauge::withheld] = number(now.withheld_unused());
+  sample.gauges[Gauge::saved] = number(now.shared_saved);
+  point.add(sample);
 
   if (host_.samples == 0) {
-    host_.first_ms = wall_time_ms;
+    host_.first_ms = time_ms;
     host_.free_min = now.free;
   }
-  host_.last_ms = wall_time_ms;
+  host_.last_ms = time_ms;
   ++host_.samples;
   host_.pid = now.pid;
   host_.version = now.version;
@@ -172,30 +197,31 @@ void RecordData::add_snapshot(const Snapshot& now, std::int64_t wall_time_ms, bo
   host_.memory = now.memory;
   host_.consumed_max = std::max(host_.consumed_max, now.consumed);
   host_.free_min = std::min(host_.free_min, now.free);
+  host_.withheld_max = std::max(host_.withheld_max, now.withheld);
   host_.swapped_max = std::max(host_.swapped_max, now.swapped);
   host_.ballooned_max = std::max(host_.ballooned_max, now.ballooned);
   host_.saved_max = std::max(host_.saved_max, now.shared_saved);
   if (now.memory > 0)
     host_.overcommit_max = std::max(host_.overcommit_max, number(now.sum(&Guest::memory)) / number(now.memory));
-  ++host_.state_samples[point.state];
+  ++host_.state_samples[sample.state];
   before_ = now;
+  if (ended_) end_.clear();
+  ended_ = false;
 }
 
-void RecordData::add_point(const Point& point) {
-  if (!points_.empty() && points_.back().samples < per_point_) {
-    points_.back().add(point);
-    return;
-  }
+Point& RecordData::point_for_sample() {
+  if (!points_.empty() && points_.back().samples < per_point_) return points_.back();
   if (points_.size() == kMostPoints) {
     // Two become one.
     for (std::size_t i = 0; i < points_.size() / 2; ++i) {
-      if (i > 0) points_[i] = std::move(points_[2 * i]);
+      if (i > 0) points_[i] = points_[2 * i];
       points_[i].add(points_[2 * i + 1]);
     }
     points_.resize(points_.size() / 2);
+    guests_.halve_points();
     per_point_ *= 2;
   }
-  points_.push_back(point);
+  return points_.emplace_back();
 }
 
 }  // namespace vmmctl

@@ -1,8 +1,10 @@
 #include "report.h"
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "json_text.h"
 #include "report_assets.h"
 #include "text.h"
 
@@ -46,6 +48,7 @@ constexpr NamedGauge kGauges[] = {
     {"copies", Gauge::copies},
     {"other", Gauge::other},
     {"free", Gauge::free},
+    {"withheld", Gauge::withheld},
     {"shared", Gauge::shared},
     {"swapped", Gauge::swapped},
     {"ballooned", Gauge::ballooned},
@@ -91,6 +94,7 @@ json host_json(const HostSummary& host) {
           {"memory", host.memory},
           {"consumed_max", host.consumed_max},
           {"free_min", host.free_min},
+          {"withheld_max", host.withheld_max},
           {"swapped_max", host.swapped_max},
           {"ballooned_max", host.ballooned_max},
           {"saved_max", host.saved_max},
@@ -102,7 +106,7 @@ json series_json(const RecordData& data) {
   json series = json::object();
   json times = json::array(), states = json::array();
   for (const Point& point : data.points()) {
-    times.push_back(point.wall_time_ms);
+    times.push_back(point.time_ms);
     states.push_back(state_names()[point.state]);
   }
   series["time"] = std::move(times);
@@ -127,20 +131,24 @@ json series_json(const RecordData& data) {
   return series;
 }
 
-json guest_json(const RecordData& data, std::size_t index) {
-  const GuestSummary& guest = data.guests()[index];
-  const Guest& last = guest.last;
-  json series = json::object();
+// From the guest's first point to its last; nothing where it was not there.
+json guest_series_json(const GuestSummary& guest) {
+  json series = {{"first", guest.first_point}};
   for (const auto& [name, gauge] : kGuestGauges) {
     json values = json::array();
-    for (const Point& point : data.points()) {
-      if (index < point.guests.size() && point.guests[index].samples > 0)
-        values.push_back(rounded(point.guests[index].gauges[gauge] / static_cast<double>(point.guests[index].samples)));
+    for (const GuestPoint& point : guest.points) {
+      if (point.samples > 0)
+        values.push_back(rounded(point.gauges[gauge] / static_cast<double>(point.samples)));
       else
         values.push_back(nullptr);
     }
     series[name] = std::move(values);
   }
+  return series;
+}
+
+json guest_json(const GuestSummary& guest) {
+  const Guest& last = guest.last;
   return {{"name", last.name},
           {"pool", last.pool},
           {"memory", last.memory},
@@ -157,13 +165,45 @@ json guest_json(const RecordData& data, std::size_t index) {
           {"swapped_max", guest.swapped_max},
           {"ballooned_max", guest.ballooned_max},
           {"saved_max", guest.saved_max},
-          {"faults", guest.faults},
-          {"swapped_in", guest.swapped_in},
-          {"swapped_out", guest.swapped_out},
+          {"faults", guest.growth.faults},
+          {"swapped_in", guest.growth.swapped_in},
+          {"swapped_out", guest.growth.swapped_out},
           {"home_node", last.home_node},
-          {"migrations", guest.migrations},
-          {"stops", guest.stops},
-          {"series", std::move(series)}};
+          {"migrations", guest.growth.migrations},
+          {"stops", guest.growth.stops}};
+}
+
+json others_json(const OtherGuests& others) {
+  return {{"guests", others.guests},
+          {"faults", others.growth.faults},
+          {"swapped_in", others.growth.swapped_in},
+          {"swapped_out", others.growth.swapped_out},
+          {"migrations", others.growth.migrations},
+          {"stops", others.growth.stops}};
+}
+
+struct GuestTables {
+  json guests = json::array();
+  OtherGuests others;  // that are not among them
+};
+
+// The guests of the table, of which some have a series for a chart.
+GuestTables guest_tables(const RecordedGuests& recorded) {
+  GuestTables tables;
+  tables.others = recorded.others();
+  const auto listed = recorded.listed();
+  const auto charted = recorded.charted();
+  for (std::size_t i = 0; i < recorded.held().size(); ++i) {
+    const GuestSummary& guest = recorded.held()[i];
+    if (!std::binary_search(listed.begin(), listed.end(), i)) {
+      tables.others.add(guest);
+      continue;
+    }
+    tables.guests.push_back(guest_json(guest));
+    if (std::binary_search(charted.begin(), charted.end(), i))
+      tables.guests.back()["series"] = guest_series_json(guest);
+  }
+  return tables;
 }
 
 }  // namespace
@@ -186,6 +226,8 @@ Result<RecordData> read_record(std::istream& stream, std::vector<std::string>& w
   if (data.host().samples == 0)
     return fail(FailureKind::garbage, "no line of it is a sample of a host",
                 "vmmctl record makes such files: one JSON object a line, with \"stats\" and \"events\"");
+  if (data.notes_dropped() > 0)
+    data.add_note("and " + std::to_string(data.notes_dropped()) + " notes more of that kind");
   for (const std::string& warning : warnings) data.add_note(warning);
   if (data.end().empty()) data.add_note("The record was cut off: it has no last line that says why it ends.");
   if (data.events_dropped() > 0)
@@ -195,8 +237,7 @@ Result<RecordData> read_record(std::istream& stream, std::vector<std::string>& w
 }
 
 json report_json(const RecordData& data) {
-  json guests = json::array();
-  for (std::size_t i = 0; i < data.guests().size(); ++i) guests.push_back(guest_json(data, i));
+  GuestTables guests = guest_tables(data.guests());
   json events = json::array();
   for (const TimedEvent& timed : data.events())
     events.push_back({{"time", timed.wall_time_ms},
@@ -205,13 +246,14 @@ json report_json(const RecordData& data) {
                       {"bytes", timed.event.bytes},
                       {"mechanism", timed.event.mechanism},
                       {"reason", timed.event.reason}});
-  return {{"host", host_json(data.host())}, {"series", series_json(data)}, {"per_point", data.samples_per_point()},
-          {"guests", std::move(guests)},    {"events", std::move(events)}, {"end", data.end()},
-          {"notes", data.notes()}};
+  return {{"host", host_json(data.host())},         {"series", series_json(data)},
+          {"per_point", data.samples_per_point()}, {"guests", std::move(guests.guests)},
+          {"others", others_json(guests.others)},  {"events", std::move(events)},
+          {"end", data.end()},                     {"notes", data.notes()}};
 }
 
 std::string json_for_html(const json& document) {
-  const std::string text = document.dump(-1, ' ', false, json::error_handler_t::replace);
+  const std::string text = json_text(document);
   std::string safe;
   safe.reserve(text.size());
   for (const char c : text) {

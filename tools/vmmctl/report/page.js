@@ -1,12 +1,13 @@
 // The page: what the record says, from the summary to the single event. Text from the record is only ever set as text.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const { host, series, guests, events } = data;
+const { host, series, guests, others, events } = data;
 const time = series.time;
 const page = document.getElementById("page");
 
 const colours = { resident: "var(--blue)", copies: "var(--purple)", other: "var(--grey)", free: "var(--pale)",
-  shared: "var(--purple)", swapped: "var(--orange)", ballooned: "var(--green)", untouched: "var(--pale)" };
+  withheld: "var(--brown)", shared: "var(--purple)", swapped: "var(--orange)", ballooned: "var(--green)",
+  untouched: "var(--pale)" };
 
 function line(name, key, colour, dash) {
   return { name, values: series[key], colour: "var(--" + colour + ")", dash };
@@ -52,6 +53,8 @@ function header() {
     tile("overcommit, at most", host.overcommit_max.toFixed(2) + " x", host.overcommit_max, "overcommit_max"),
     tile("consumed, at most", bytesText(host.consumed_max), host.consumed_max, "consumed_max"),
     tile("free, at least", bytesText(host.free_min), host.free_min, "free_min"),
+    ...(host.withheld_max ?
+      [tile("withheld, at most", bytesText(host.withheld_max), host.withheld_max, "withheld_max")] : []),
     tile("swapped, at most", bytesText(host.swapped_max), host.swapped_max, "swapped_max"),
     tile("ballooned, at most", bytesText(host.ballooned_max), host.ballooned_max, "ballooned_max"),
     tile("saved by sharing, at most", bytesText(host.saved_max), host.saved_max, "saved_max"));
@@ -66,16 +69,18 @@ function notes() {
   if (data.end) page.append(node("p", { class: "soft", "data-figure": "end" }, "The record ends: " + data.end + "."));
   if (!data.notes.length) return;
   const list = node("ul", { class: "notes" });
-  for (const note of data.notes.slice(0, 200)) list.append(node("li", {}, note));
-  if (data.notes.length > 200) list.append(node("li", {}, (data.notes.length - 200) + " notes more"));
+  for (const note of data.notes) list.append(node("li", {}, note));
   page.append(section("About this record", null, node("div", { class: "card" }, list)));
 }
 
 function memory() {
   page.append(node("div"));
-  figure("The budget", "What the memory of the host is used for. Bands behind it are times when memory was short.", {
+  const withheld = anything("withheld");
+  figure("The budget", "What the memory of the host is used for. Bands behind it are times when memory was short." +
+    (withheld ? " What is withheld could not be had: the process's control group had less than the budget." : ""), {
     series: [layer("guests: private pages in memory", "resident"), layer("copies that are shared", "copies"),
-      layer("other: tables, buffers", "other"), layer("free", "free")],
+      layer("other: tables, buffers", "other"), layer("free", "free"),
+      ...(withheld ? [layer("withheld", "withheld")] : [])],
     lines: [line("budget", "budget", "text", "5 3")], stacked: true, unit: "bytes", states: series.state, height: 280 });
   figure("The guests' memory", "Where the pages of all guests are. What is untouched was never used, or was discarded.", {
     series: [layer("in memory", "resident"), layer("shared", "shared"), layer("ballooned", "ballooned"),
@@ -104,29 +109,39 @@ function memory() {
     oneNode || (time.length > 1 && !anything("migrated") && "Nothing was moved."));
 }
 
+// The values of a guest at all points: it has its own from its first to its last.
+function wholeSeries(series, key) {
+  const values = Array(time.length).fill(null);
+  series[key].forEach((value, i) => { values[series.first + i] = value; });
+  return values;
+}
+
 function guestCharts() {
+  const charted = guests.filter((guest) => guest.series);
+  const all = guests.length + others.guests;
   const grid = node("div", { class: "small" });
   const filter = node("input", { type: "search", placeholder: "name or pool", "aria-label": "filter guests" });
   page.append(section("Guests: target and memory",
-    "The line is what a guest has in memory, the dashes what it is to have; dots are what it uses, by estimate.",
+    "The line is what a guest has in memory, the dashes what it is to have; dots are what it uses, by estimate." +
+    (charted.length < all ? " Of " + all + " guests these are the " + charted.length + " that held most memory." : ""),
     node("div", { class: "filters" }, filter,
       legend({ series: [] }, [{ name: "in memory", colour: "var(--blue)" },
         { name: "target", colour: "var(--orange)", dash: "6 3" }, { name: "active", colour: "var(--green)", dash: "2 3" },
         { name: "swapped", colour: "var(--grey)" }])), grid));
-  for (const guest of guests) {
+  for (const guest of charted) {
     const card = node("div", { class: "card", "data-guest-chart": guest.name },
       node("h3", { title: guest.name }, guest.name + " "), node("span", { class: "soft" },
         bytesText(guest.memory) + (guest.pool && guest.pool !== "/" ? ", pool " + guest.pool : "")));
     grid.append(card);
     const value = (key, colour, dash, name) =>
-      ({ name: name || key, values: guest.series[key], colour: "var(--" + colour + ")", dash });
+      ({ name: name || key, values: wholeSeries(guest.series, key), colour: "var(--" + colour + ")", dash });
     card.append(chart({ time, label: "memory of a guest over time", small: true, height: 130, unit: "bytes", series: [
       value("swapped", "grey"), value("active", "green", "2 3"), value("target", "orange", "6 3"),
       value("resident", "blue", null, "in memory")] }));
   }
   filter.addEventListener("input", () => {
     const part = filter.value.toLowerCase();
-    guests.forEach((guest, i) => {
+    charted.forEach((guest, i) => {
       grid.children[i].hidden = !(guest.name + "\n" + guest.pool).toLowerCase().includes(part);
     });
   });
@@ -164,14 +179,22 @@ function summary() {
     ["last", "swapped", bytes], ["ballooned: most", "ballooned_max", bytes], ["saved: most", "saved_max", bytes],
     ["faults", "faults", countText], ["read back", "swapped_in", bytes], ["swapped out", "swapped_out", bytes],
     ["stops", "stops", countText], ["home", "home_node", String], ["moves", "migrations", countText]];
-  page.append(section("Guests: summary", "Exact, over all samples; faults and what follows during the record. " +
-    "Press a heading to sort.", sortable(guests, columns, (guest) => {
+  page.append(section("Guests: summary", "Exact, over all samples, guests of one name together. Faults and what " +
+    "follows are what was counted during the record: of a guest that was there at its first sample, from then on; of " +
+    "one that was created later, all up to the last sample that shows it. Guests that came and went between two " +
+    "samples are not seen. Press a heading to sort.", sortable(guests, columns, (guest) => {
       const row = node("tr", { "data-guest": guest.name });
       for (const [, key, text, words] of columns)
         row.append(node("td", { class: words || "", "data-figure": key, "data-value": guest[key],
           title: typeof guest[key] === "number" ? guest[key].toLocaleString("en") : guest[key] }, text(guest[key])));
       return row;
     })));
+  if (others.guests)
+    page.append(node("p", { class: "soft", "data-figure": "others", "data-value": others.guests },
+      "Those are the " + guests.length + " that held most memory. " + others.guests + " others did together: " +
+      countText(others.faults) + " faults, " + bytesText(others.swapped_in) + " read back, " +
+      bytesText(others.swapped_out) + " swapped out, " + countText(others.stops) + " stops, " +
+      countText(others.migrations) + " moves."));
 }
 
 function eventTable() {
