@@ -1,9 +1,10 @@
 #!/bin/bash
-# check_man_page.sh <page> <vmmctl>: the page names every command and option of the program, and mandoc has nothing to
-# say about it.
+# check_man_page.sh <page> <vmmctl>: the page names every command and option of the program and every field that hosts
+# take (lib/host/control_fields.cc), and mandoc has nothing to say about it.
 set -euo pipefail
 
 page=$1 vmmctl=$2 failed=0
+fields=$(dirname "$0")/../../lib/host/control_fields.cc
 text=$(tr -d '\\' < "$page")
 
 commands=$("$vmmctl" --help | sed -n '/^Subcommands:/,/^$/ s/^  \([a-z]*\) .*/\1/p')
@@ -14,6 +15,21 @@ for command in $commands; do
     [[ $option == help ]] && continue
     grep -qE -- "-$option( |,|$)" <<< "$text" || { echo "the page lacks --$option of $command"; failed=1; }
   done
+done
+
+# The names between two lines of a text, sorted, each on a line.
+between() { sed -n "/$1/,/$2/ p" | sed "1d;/$2/d" | grep -oE "$3" | tr -d '"{' | sort; }
+for of in guest host; do
+  [[ $of == guest ]] && begin='^Fields of a guest are$' end='^those of the host are$' table=kGuestFields
+  [[ $of == host ]] && begin='^those of the host are$' end='^\.Fl -guest' table=kHostFields
+  taken=$(between "$table\[\]" '^};' '\{"[a-z_]+"' < "$fields")
+  [[ -n $taken ]] || { echo "$fields has no fields of a $of where they are looked for"; exit 1; }
+  named=$(grep -E "^\.Va |$begin|$end" "$page" | sed 's/^\.Va //' | between "$begin" "$end" '[a-z_]+')
+  if ! difference=$(diff <(echo "$taken") <(echo "$named")); then
+    echo "fields of a $of: < the page lacks, > hosts do not take:"
+    echo "$difference"
+    failed=1
+  fi
 done
 [[ $failed -eq 0 ]] || exit 1
 
