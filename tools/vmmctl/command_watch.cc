@@ -89,7 +89,7 @@ void add_top(CLI::App& app, int& status) {
   auto options = std::make_shared<Options>();
   auto* command = app.add_subcommand("top", "a running host and its guests, as esxtop shows them");
   add_common(*command, *options, 2);
-  command->add_flag("-b,--batch", options->batch, "CSV on standard output, as esxtop's batch mode");
+  command->add_flag("-b,--batch", options->batch, "CSV on standard output, in the form of esxtop's batch mode");
   command->callback([options, command, &status] {
     if (!options->batch && command->count("-n") > 0) {
       status = complain({FailureKind::usage, "-n is for top --batch"});
