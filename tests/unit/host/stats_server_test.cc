@@ -62,6 +62,15 @@ class StatsServerTest : public testing::Test {
     ASSERT_TRUE(server) << server.error().message();
     server_ = std::move(*server);
   }
+  // Clients that do not read yet.
+  std::vector<HttpClient> ask_for_large(int count) {
+    std::vector<HttpClient> clients;
+    for (int i = 0; i < count; ++i) {
+      clients.emplace_back(path_);
+      EXPECT_TRUE(clients.back().send("GET /large HTTP/1.1\r\n\r\n"));
+    }
+    return clients;
+  }
   void expect_served() { EXPECT_EQ(http_get(path_, "/small").body, "GET /small"); }
 
   const test::Deadline deadline_{std::chrono::seconds(100), "a client waits for the server"};
@@ -141,11 +150,7 @@ TEST_F(StatsServerTest, GarbageIsRefusedAndTheConnectionEnds) {
 TEST_F(StatsServerTest, AnswersWaitUntilOthersAreRead) {
   options_.crowd_time = std::chrono::hours(1);
   start();
-  std::vector<HttpClient> clients;
-  for (int i = 0; i < 32; ++i) {
-    clients.emplace_back(path_);
-    EXPECT_TRUE(clients.back().send("GET /large HTTP/1.1\r\n\r\n"));
-  }
+  auto clients = ask_for_large(32);
   int read = 0;
   for (auto& client : clients) {
     EXPECT_EQ(client.read().body.size(), kLarge);
@@ -160,11 +165,7 @@ TEST_F(StatsServerTest, AnswersWaitUntilOthersAreRead) {
 TEST_F(StatsServerTest, NobodyReadsAndNobodyWaitsForLong) {
   options_.crowd_time = std::chrono::milliseconds(1);
   start();
-  std::vector<HttpClient> slow;
-  for (int i = 0; i < 32; ++i) {
-    slow.emplace_back(path_);
-    EXPECT_TRUE(slow.back().send("GET /large HTTP/1.1\r\n\r\n"));
-  }
+  auto slow = ask_for_large(32);
   expect_served();
   int whole = 0;
   for (auto& client : slow) whole += client.read().body.size() == kLarge ? 1 : 0;
@@ -176,11 +177,7 @@ TEST_F(StatsServerTest, NobodyReadsAndNobodyWaitsForLong) {
 TEST_F(StatsServerTest, SlowReadersHoldUpNobody) {
   options_.crowd_time = std::chrono::milliseconds(10);
   start();
-  std::vector<HttpClient> slow;
-  for (int i = 0; i < 64; ++i) {
-    slow.emplace_back(path_);
-    EXPECT_TRUE(slow.back().send("GET /large HTTP/1.1\r\n\r\n"));
-  }
+  auto slow = ask_for_large(64);
   for (int i = 0; i < 20; ++i) expect_served();
   EXPECT_EQ(slow.back().read().body.size(), kLarge) << "the last ones are served still";
 }
