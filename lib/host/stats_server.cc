@@ -6,16 +6,13 @@
 #include <new>
 #include <utility>
 
-#include "os/nice.h"
-
 namespace vmm::host {
 namespace {
 
+constexpr std::size_t kMiB = 1U << 20U;
 constexpr std::size_t kMostInput = kMostHttpHead + sizeof "\r\n\r\n" + kMostHttpBody;
 // Of answers that are not read, all clients together, beside one.
-constexpr std::size_t kMostUnread = 16U << 20U;
-// Of vmm-stats: a crowd of clients leaves the processors to the guests.
-constexpr int kNice = 5;
+constexpr std::size_t kMostUnread = 16 * kMiB;
 // After accept() has found no descriptor or no memory.
 constexpr base::Nanos kAcceptAgain = std::chrono::milliseconds(100);
 // After a wait that the kernel has refused.
@@ -54,9 +51,6 @@ Result<std::unique_ptr<StatsServer>> StatsServer::create(const StatsServerOption
   auto thread = os::Thread::start("vmm-stats", [self] { self->run(); });
   if (!thread) return tl::unexpected(thread.error());
   server->thread_ = std::move(*thread);
-  // What it does is done as well where it may not be nice.
-  const int tid = server->thread_.tid();
-  if (const auto nice = os::thread_nice(tid)) (void)os::set_thread_nice(tid, *nice + kNice);
   return server;
 }
 
@@ -103,7 +97,7 @@ bool StatsServer::look() {
   waits[1] = {before >= accept_again_ ? listener_.fd() : -1, true, false};
   for (std::size_t i = 0; i < clients_.size(); ++i) {
     const auto& c = *clients_[i];
-    waits[i + 2] = {c.fd.get(), c.state == State::reading && !c.ended && !c.more, c.state == State::sending};
+    waits[i + 2] = {c.fd.get(), c.state == State::reading && !c.ended && !c.held_back, c.state == State::sending};
   }
   if (os::wait_for_sockets(waits, patience(before)) != 0) return false;
   if (waits[0].readable) bell_.clear();
@@ -121,7 +115,7 @@ bool StatsServer::look() {
   }
   take_done(at);
   std::erase_if(clients_, [](const auto& client) { return !client->fd.valid(); });
-  crowded_ = !has_room() && std::any_of(clients_.begin(), clients_.end(), [](const auto& c) { return c->more; });
+  crowded_ = std::any_of(clients_.begin(), clients_.end(), [](const auto& client) { return client->held_back; });
   if (waits[1].readable) accept_clients(at);
   return true;
 }
@@ -143,11 +137,15 @@ void StatsServer::accept_clients(base::Nanos at) {
   }
 }
 
-// The client goes that has made no progress for longest, but for those whose verb is under way. False: there is none.
+// The client goes that has made no progress for longest, but for those whose verb is under way. That one is held back
+// is not its fault: it goes where there are no others. False: there is none.
 bool StatsServer::make_place() {
   auto oldest = clients_.end();
+  const auto before = [](const Client& a, const Client& b) {
+    return a.held_back != b.held_back ? b.held_back : a.since < b.since;
+  };
   for (auto c = clients_.begin(); c != clients_.end(); ++c)
-    if ((*c)->state != State::waiting && (oldest == clients_.end() || (*c)->since < (*oldest)->since)) oldest = c;
+    if ((*c)->state != State::waiting && (oldest == clients_.end() || before(**c, **oldest))) oldest = c;
   if (oldest == clients_.end()) return false;
   drop(**oldest);
   clients_.erase(oldest);
@@ -161,9 +159,10 @@ bool StatsServer::serve(Client& client, const os::SocketWait& wait, base::Nanos 
   if (client.state == State::sending) {
     if (wait.writable && !send(client, at)) return false;
     if (wait.broken && !wait.writable) return false;
-    client.more = client.state == State::reading;
-  } else if (client.more) {
-    if (has_room() ? !step(client, at) : wait.broken) return false;
+  } else if (client.more || (client.held_back && has_room())) {
+    if (!step(client, at)) return false;
+  } else if (client.held_back) {
+    if (wait.broken) return false;
   } else if (wait.readable) {
     if (!receive(client, at)) return false;
   } else if (wait.broken) {
@@ -184,9 +183,10 @@ bool StatsServer::receive(Client& client, base::Nanos at) {
 
 // Answers one request, if it has come; the next one is looked at after the other clients.
 bool StatsServer::step(Client& client, base::Nanos at) {
-  client.more = !has_room();
-  if (client.more) return true;
+  client.more = false;
   auto parsed = parse_http(client.input);
+  client.held_back = (parsed.request || parsed.error != 0) && !has_room();
+  if (client.held_back) return true;
   client.input.erase(0, parsed.taken);
   if (parsed.error != 0) {
     client.keep = client.head_only = false;
@@ -207,9 +207,7 @@ bool StatsServer::step(Client& client, base::Nanos at) {
     // More is to come; or it has ended in the middle of a request, or after the last one.
     return !client.ended && client.input.size() <= kMostInput;
   }
-  if (!send(client, at)) return false;
-  client.more = client.state == State::reading;
-  return true;
+  return send(client, at);
 }
 
 void StatsServer::reply(Client& client, HttpReply reply, base::Nanos at) {
@@ -236,6 +234,7 @@ bool StatsServer::send(Client& client, base::Nanos at) {
   if (!client.keep) return false;
   forget_answer(client);
   client.state = State::reading;
+  client.more = client.ended || !client.input.empty();
   return true;
 }
 
@@ -297,7 +296,6 @@ void StatsServer::take_done(base::Nanos at) {
       } catch (const std::bad_alloc&) {
         // It sees the end of the connection.
       }
-      client->more = client->state == State::reading;
       if (!stays) drop(*client);
     }
 }
@@ -318,18 +316,21 @@ base::Nanos StatsServer::deadline(const Client& client) const noexcept {
   if (client.state == State::waiting) return base::Nanos::max();
   if (client.state == State::sending) {
     const auto without_progress = client.since + options_.send_time;
-    const bool hurry = crowded_ && !has_room();
-    return hurry ? std::min(without_progress, client.made + options_.crowd_time) : without_progress;
+    if (!crowded_ || has_room()) return without_progress;
+    return std::min(without_progress,
+                    client.made + options_.crowd_time * static_cast<base::Nanos::rep>(1 + client.sent / kMiB));
   }
-  if (client.more) return client.since + options_.send_time;
+  if (client.held_back) return client.since + options_.send_time;
   return client.since + (client.input.empty() ? options_.idle_time : options_.request_time);
 }
 
 // Milliseconds until some deadline; -1: there is none.
 int StatsServer::patience(base::Nanos at) const noexcept {
   auto first = at < accept_again_ ? accept_again_ : base::Nanos::max();
-  for (const auto& client : clients_)
-    first = client->more && has_room() ? at : std::min(first, deadline(*client));
+  for (const auto& client : clients_) {
+    const bool at_once = client->more || (client->held_back && has_room());
+    first = std::min(first, at_once ? at : deadline(*client));
+  }
   if (first == base::Nanos::max()) return -1;
   const auto ms = std::chrono::ceil<std::chrono::milliseconds>(first - at).count();
   return static_cast<int>(std::clamp<std::chrono::milliseconds::rep>(ms, 0, 600'000));

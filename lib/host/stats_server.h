@@ -1,8 +1,8 @@
 // StatsServer: HTTP over a Unix socket, from one thread, vmm-stats. No client can hold it up: it waits for none, each
 // has deadlines, and there are 64 at most, of which the one that has made no progress for longest makes place for
-// another. While 16 MiB of answers are not read nothing more is answered, and who does not read goes soon. The thread
-// gives way to others: it is nice. What takes long (HttpHandler::takes_long) is done by a second thread, vmm-control,
-// one thing after the other; it is there from the first such request on.
+// another. While 16 MiB of answers are not read nothing more is answered, and who hardly reads goes soon. What takes long
+// (HttpHandler::takes_long) is done by a second thread, vmm-control, one thing after the other; it is there from the
+// first such request on.
 // Thread-safety: made and stopped by one thread; stop() and finish() may be called more than once.
 #pragma once
 
@@ -39,7 +39,7 @@ struct StatsServerOptions {
   base::Nanos request_time = std::chrono::seconds(10);
   base::Nanos idle_time = std::chrono::seconds(60);
   base::Nanos send_time = std::chrono::seconds(30);
-  // For a whole answer, while others wait for theirs because too much is not read.
+  // For each MiB of an answer, while others wait for theirs because too much is not read.
   base::Nanos crowd_time = std::chrono::milliseconds(250);
 };
 
@@ -66,7 +66,8 @@ class StatsServer {
     bool ended = false;  // it sends nothing more
     bool keep = true;    // the connection, after the answer
     bool head_only = false;
-    bool more = false;    // there may be another request in `input`
+    bool more = false;       // there may be another request in `input`
+    bool held_back = false;  // there is one, and no room for its answer
     base::Nanos since{};  // last progress, or the first byte of the request
     base::Nanos made{};   // when the answer was
   };

@@ -148,7 +148,7 @@ TEST_F(StatsServerTest, GarbageIsRefusedAndTheConnectionEnds) {
 // However many ask for more than is to wait unread, two answers of that size are made ahead of who reads, and all that
 // read have theirs.
 TEST_F(StatsServerTest, AnswersWaitUntilOthersAreRead) {
-  options_.crowd_time = std::chrono::hours(1);
+  options_.crowd_time = options_.send_time = std::chrono::hours(1);
   start();
   auto clients = ask_for_large(32);
   int read = 0;
@@ -171,6 +171,21 @@ TEST_F(StatsServerTest, NobodyReadsAndNobodyWaitsForLong) {
   for (auto& client : slow) whole += client.read().body.size() == kLarge ? 1 : 0;
   EXPECT_LE(whole, 2) << "nobody has read before all of them were answered";
   EXPECT_EQ(handler_.large, 32);
+}
+
+// One that has asked for nothing yet waits for no room: nobody is in a hurry for its sake.
+TEST_F(StatsServerTest, WhoAsksForNothingHurriesNobody) {
+  options_.crowd_time = std::chrono::nanoseconds(1);
+  start();
+  HttpClient idle(path_), halfway(path_);
+  EXPECT_EQ(idle.ask("GET", "/small").status, 200);
+  auto readers = ask_for_large(2);
+  ASSERT_TRUE(test::eventually([&] { return handler_.large == 2; }));
+  halfway.send("GE");
+  halfway.end_sending();
+  EXPECT_TRUE(halfway.ended()) << "it has been looked at";
+  for (auto& reader : readers) EXPECT_EQ(reader.read().body.size(), kLarge);
+  EXPECT_EQ(idle.ask("GET", "/small").status, 200);
 }
 
 // Nobody reads 64 large answers; others are served all the same.
