@@ -377,6 +377,18 @@ TEST_F(ClientTest, AnEarlierRecordStaysWhereThereIsNoHost) {
   EXPECT_EQ(file_text(directory_.file("r.jsonl")), "earlier\n");
 }
 
+TEST_F(ClientTest, AnEarlierRecordStaysWhereNoSampleCameInTime) {
+  std::ofstream(directory_.file("r.jsonl")) << "earlier\n";
+  Answer hangs;
+  hangs.hang = true;
+  const auto host = answering(hangs);
+  Program program({VMMCTL_PROGRAM, "record", "--socket", socket(), "-o", directory_.file("r.jsonl")});
+  ASSERT_TRUE(eventually([&] { return !host.requests().empty(); }));
+  program.signal(SIGINT);
+  EXPECT_EQ(program.end().status, 0);
+  EXPECT_EQ(file_text(directory_.file("r.jsonl")), "earlier\n");
+}
+
 // Nor is the host asked first.
 TEST_F(ClientTest, AFileThatCannotBeWrittenIsNamedBeforeTheHostIsAsked) {
   Answer hangs;

@@ -36,6 +36,8 @@ Result<void> record(const std::string& socket_path, const RecordOptions& options
       if (auto written = write(record_line(*sample, wall_time_ms())); !written) return written;
       if (++taken == options.count) return write(note_line("end", "as many samples as were asked for"));
     } else if (sample.error().kind == FailureKind::cancelled) {
+      // Without a sample there is no record, and an earlier one stays.
+      if (taken == 0) return {};
       return write(note_line("end", "interrupted"));
     } else if (taken == 0) {
       return tl::unexpected(sample.error());

@@ -32,7 +32,8 @@ std::int64_t integer_in(const json& object, const char* name) {
 std::int64_t to_ms(std::uint64_t ns) { return static_cast<std::int64_t>(ns / 1'000'000); }
 
 std::string step_text(std::int64_t ms) {
-  return duration_text(static_cast<std::uint64_t>(std::abs(ms)) * 1'000'000) + (ms > 0 ? " forward" : " back");
+  constexpr std::int64_t kLongest = 10'000'000'000'000;
+  return duration_text(static_cast<std::uint64_t>(std::min(std::abs(ms), kLongest)) * 1'000'000) + (ms > 0 ? " forward" : " back");
 }
 
 }  // namespace
@@ -109,13 +110,14 @@ Result<void> RecordData::add_line(const std::string& line) {
 RecordData::After RecordData::after_what(const Snapshot& now, bool restarted) const {
   if (host_.samples == 0 || ended_) return After::nothing;
   if (restarted) return After::another_host;
-  return now.pid == before_.pid && now.time_ns > before_.time_ns ? After::its_host : After::nothing;
+  // One that is driven by hand may stand still between samples.
+  return now.pid == before_.pid && now.time_ns >= before_.time_ns ? After::its_host : After::nothing;
 }
 
 std::int64_t RecordData::placed(const Snapshot& now, std::int64_t wall_time_ms, After after) {
   std::int64_t time_ms = 0, step = 0;
   if (after == After::its_host) {
-    time_ms = run_ms_ + to_ms(now.time_ns - run_ns_);
+    time_ms = std::min(run_ms_ + to_ms(now.time_ns - run_ns_), kLastMs);
     step = (wall_time_ms - wall_ms_) - (time_ms - host_.last_ms);
   } else {
     time_ms = host_.samples > 0 ? std::max(wall_time_ms, host_.last_ms) : wall_time_ms;
@@ -126,7 +128,7 @@ std::int64_t RecordData::placed(const Snapshot& now, std::int64_t wall_time_ms, 
   wall_ms_ = wall_time_ms;
   if (std::abs(step) > kStepMs)
     note_of_line(time_ms, "the system's clock went " + step_text(step) +
-                              " against the host's: it was set, or the machine slept. Times go on by the host's.");
+                              " against the host's: one was set, or the machine slept. Times go on by the host's.");
   return time_ms;
 }
 
@@ -171,8 +173,9 @@ void RecordData::add_snapshot(const Snapshot& now, std::int64_t time_ms, After a
   const EarlierGuests earlier(after == After::its_host ? before_ : none);
   for (const Guest& guest : now.guests) add_guest(guest, earlier.find(guest), after != After::nothing, sample);
   guests_.end_moment();
-  // No rate is known of what took no time.
-  if (sample.seconds <= 0) sample.flows = {};
+  sample.flows.add(without_time_);
+  without_time_ = {};
+  if (sample.seconds <= 0) std::swap(sample.flows, without_time_);
   const double resident = number(now.sum(&Guest::resident));
   sample.gauges[Gauge::budget] = number(now.memory);
   sample.gauges[Gauge::min_free] = number(now.min_free);

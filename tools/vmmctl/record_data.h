@@ -122,6 +122,7 @@ class RecordData {
   std::uint64_t notes_dropped_ = 0;
   std::string end_;
   Snapshot before_;
+  Figures<Flow> without_time_;  // what happened while the host's clock stood: the next sample's
   bool ended_ = false;  // another record may follow in the file: nothing is known of the time between
   // Where the run of the host begins: by the host's clock, and when that was.
   std::uint64_t run_ns_ = 0;

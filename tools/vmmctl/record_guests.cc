@@ -56,7 +56,8 @@ void RecordedGuests::add(const Guest& guest, const GuestGrowth& growth, std::siz
   summary.last_moment = moment_;
   ++summary.samples;
 
-  if (summary.points_given_up) return;
+  if (summary.points_given_up && summary.resident_max <= given_up_below_) return;
+  summary.points_given_up = false;
   if (summary.points.empty()) summary.first_point = point;
   if (const std::size_t needs = point - summary.first_point + 1; summary.points.size() < needs) {
     points_ += needs - summary.points.size();
@@ -103,6 +104,7 @@ void RecordedGuests::give_up_points() {
     points_ -= guest.points.size();
     guest.points = {};
     guest.points_given_up = true;
+    given_up_below_ = std::max(given_up_below_, guest.resident_max);
   }
 }
 
@@ -111,10 +113,9 @@ void RecordedGuests::give_up_guests() {
   std::vector<std::size_t> gone;
   for (std::size_t i = 0; i < held_.size(); ++i)
     if (held_[i].last_moment != moment_) gone.push_back(i);
-  const std::size_t present = held_.size() - gone.size();
   std::vector<bool> stays(held_.size(), false);
   for (std::size_t i = 0; i < held_.size(); ++i) stays[i] = held_[i].last_moment == moment_;
-  for (const std::size_t i : largest(held_, gone, kMostListed > present ? kMostListed - present : 0)) stays[i] = true;
+  for (const std::size_t i : largest(held_, gone, kMostListed)) stays[i] = true;
   std::vector<GuestSummary> held;
   for (std::size_t i = 0; i < held_.size(); ++i) {
     if (stays[i]) {

@@ -43,7 +43,7 @@ struct GuestSummary {
   std::uint64_t resident_min = 0, resident_max = 0, swapped_max = 0, ballooned_max = 0, saved_max = 0;
   double resident_sum = 0;
   GuestGrowth growth;
-  // From the point in which it was first seen to that in which it was last; none once they are given up.
+  // From the point in which it was first seen, or first since they were given up, to that in which it was last.
   std::size_t first_point = 0;
   std::vector<GuestPoint> points;
   bool points_given_up = false;
@@ -86,6 +86,7 @@ class RecordedGuests {
   OtherGuests others_;
   std::uint64_t moment_ = 1;
   std::size_t points_ = 0;
+  std::uint64_t given_up_below_ = 0;  // a guest that has come to hold more has points again, from then on
   std::size_t give_up_at_ = 2 * kMostListed;  // guests
 };
 

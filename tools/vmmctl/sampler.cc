@@ -18,13 +18,11 @@ Result<Sample> Sampler::next() {
   if (const auto snapshot = parse_snapshot(*stats); !snapshot) return tl::unexpected(snapshot.error());
   auto events = client_.events(since_);
   if (!events) return tl::unexpected(events.error());
-  auto page = parse_events(*events);
+  const auto page = parse_events(*events);
   if (page && page->next < since_) {
-    // It has become another since it was asked who it is.
+    // It has become another since it was asked: what it has told is the former one's.
     restart();
-    events = client_.events(since_);
-    if (!events) return tl::unexpected(events.error());
-    page = parse_events(*events);
+    return next();
   }
   if (!page) return tl::unexpected(page.error());
   since_ = page->next;

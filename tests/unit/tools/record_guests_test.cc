@@ -84,6 +84,39 @@ TEST(RecordedGuestsTest, ThoseThatAreThereAreAllHeld) {
   EXPECT_EQ(listed.back(), kGuests - 1);
 }
 
+TEST(RecordedGuestsTest, ALargeOneThatIsGoneStaysBesideManyThatAreThere) {
+  RecordedGuests recorded;
+  recorded.add(guest(0, std::uint64_t{1} << 30), {}, 0);
+  recorded.end_moment();
+  for (std::uint64_t moment = 1; moment < 10; ++moment) {
+    for (std::uint64_t i = 1; i <= kMostListed; ++i) recorded.add(guest(i, 1), {}, moment);
+    for (std::uint64_t i = 0; i < 1000; ++i) recorded.add(guest(kMostListed + 1000 * moment + i, 2), {}, moment);
+    recorded.end_moment();
+  }
+  EXPECT_GT(recorded.others().guests, 0u);
+  EXPECT_EQ(recorded.held()[recorded.listed().front()].last.name, "g0");
+  EXPECT_EQ(recorded.charted().front(), recorded.listed().front());
+}
+
+TEST(RecordedGuestsTest, OneThatOutgrowsTheOthersHasPointsAgain) {
+  RecordedGuests recorded;
+  constexpr std::uint64_t kGuests = 1800;
+  for (std::size_t point = 0; point < 600; ++point) {
+    for (std::uint64_t i = 0; i < kGuests; ++i) {
+      const bool grown = i == 0 && point >= 550;
+      recorded.add(guest(i, grown ? 10 * kGuests : i), {}, point);
+    }
+    recorded.end_moment();
+    ASSERT_LE(recorded.points(), kMostGuestPoints);
+    if (point == 549) {
+      ASSERT_TRUE(recorded.held()[0].points.empty());
+    }
+  }
+  EXPECT_EQ(recorded.charted().front(), 0u);
+  EXPECT_EQ(recorded.held()[0].first_point, 550u);
+  EXPECT_EQ(recorded.held()[0].points.size(), 50u);
+}
+
 TEST(RecordedGuestsTest, PointsAreBoundedAndThoseOfTheLargestStay) {
   RecordedGuests recorded;
   constexpr std::uint64_t kGuests = 1800;

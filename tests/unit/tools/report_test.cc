@@ -185,6 +185,20 @@ TEST(ReportTest, WhatAnotherHostsGuestsDidIsOfTheRecord) {
             json::array({nullptr, 10.0, nullptr}));
 }
 
+// The clock of a host that is driven by hand stands between samples; one that takes another's place may begin when that
+// was last seen. No rate is known of what took no time: it is the next sample's.
+TEST(ReportTest, WhatHappensWhileTheClockStandsIsNotLost) {
+  json another = filled_line(1, {{"a", 1, 530}});
+  another["restarted"] = true;
+  for (const json& third : {filled_line(1, {{"a", 1, 530}}), another}) {
+    const double of_third = third.contains("restarted") ? 530 : 10;
+    const RecordData data = read(record_of({filled_line(1, {{"a", 1, 500}}), filled_line(1, {{"a", 1, 520}}), third,
+                                            filled_line(3, {{"a", 1, 570}})}));
+    EXPECT_EQ(report_json(data)["series"]["fills"], json::array({nullptr, nullptr, nullptr, (60 + of_third) / 2}));
+    EXPECT_EQ(data.guests().held()[0].growth.faults, 60 + of_third);
+  }
+}
+
 TEST(ReportTest, AGuestHasPointsFromItsFirstToItsLast) {
   const RecordData data = read(record_of({filled_line(1, {{"a", 1, 0}}), filled_line(2, {{"a", 1, 0}, {"b", 2, 0}}),
                                           filled_line(3, {{"a", 1, 0}}), filled_line(4, {{"a", 1, 0}, {"b", 2, 0}}),
