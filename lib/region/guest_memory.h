@@ -301,8 +301,9 @@ class GuestMemory {
   void count_wait(FaultCause cause, base::Nanos since) noexcept {
     const auto waited = (std::chrono::steady_clock::now().time_since_epoch() - since).count();
     const auto ns = static_cast<std::uint64_t>(std::max<base::Nanos::rep>(waited, 0));
-    (latency.*cause).record(ns);
     if (of_node != nullptr) (of_node->*cause).record(ns);
+    // Last: who has read its count sees it in the node's.
+    (latency.*cause).record(ns);
   }
 
   // The fault thread's own.
