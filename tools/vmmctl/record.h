@@ -1,9 +1,8 @@
 // vmmctl record: a host's figures and events as JSON lines.
 //
 // A line {"wall_time_ms", "stats", "events", "lost"} for each moment, and "restarted" where another host has taken the
-// place of the one before; {"wall_time_ms", "error"} where the host did not
-// answer and was asked again; and a last one {"wall_time_ms", "end"} that says why there are no more. A record without
-// that was cut off.
+// place of the one before; {"wall_time_ms", "error"} where the host did not answer and was asked again; and a last one
+// {"wall_time_ms", "end"} that says why there are no more. A record without that was cut off.
 // Thread-safety: one thread.
 #pragma once
 
