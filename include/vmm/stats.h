@@ -34,7 +34,7 @@ struct LatencySummary {
 
 // The same by how long they took: what two looks differ by is the distribution of the time between them.
 struct LatencyHistogram {
-  static constexpr std::size_t kBuckets = 25;
+  static constexpr std::size_t kBuckets = 25;  // how many there are
   // The longest that falls into a bucket: powers of two from 1 us to 8.6 s, less one; the last one has all that is
   // longer.
   static constexpr std::uint64_t up_to_ns(std::size_t bucket) noexcept {
@@ -201,12 +201,12 @@ struct HostStats {
   std::vector<GuestStats> guests;  // in the order of their creation
   std::vector<int> nodes;          // node ids as the kernel numbers them
   std::vector<NodeStats> homes;    // as nodes
-  // As those of GuestStats, of all guests since the host's creation, those that have ended included.
-  LatencyHistogram fill_latency;
-  LatencyHistogram pop_latency;
-  LatencyHistogram rescue_latency;
-  LatencyHistogram swap_in_latency;
-  LatencyHistogram stop_latency;
+  // Since the host's creation, of all guests, those that have ended included; from the event to the answer:
+  LatencyHistogram fill_latency;     // answered with zeros, on pages that no balloon had
+  LatencyHistogram pop_latency;      // answered with zeros, on ballooned pages
+  LatencyHistogram rescue_latency;   // answered from staging
+  LatencyHistogram swap_in_latency;  // answered from the swap file
+  LatencyHistogram stop_latency;  // of it, how long faults waited because their guest was stopped; each counts as one
   std::string capability_level;    // "full", "baseline" ...
   std::string swap_io;             // "io_uring" or "threads"
 };

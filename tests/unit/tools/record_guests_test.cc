@@ -52,7 +52,7 @@ TEST(RecordedGuestsTest, ThoseThatAreGoneAreSummedUpAndTheLargestStay) {
   for (std::uint64_t i = 0; i < kNames; ++i) {
     recorded.add(guest(i, i == 17 ? std::uint64_t{1} << 30 : i % 1000), faults(3), i / 100);
     recorded.end_moment();
-    ASSERT_LE(recorded.held().size(), 2 * kMostListed);
+    ASSERT_LE(recorded.held().size(), 2 * (kMostListed + 1)) << "those that are listed, and the one that is there";
   }
   EXPECT_EQ(recorded.held().size() + recorded.others().guests, kNames);
   EXPECT_EQ(all_faults(recorded), 3 * kNames);
