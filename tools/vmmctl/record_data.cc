@@ -33,7 +33,8 @@ std::int64_t to_ms(std::uint64_t ns) { return static_cast<std::int64_t>(ns / 1'0
 
 std::string step_text(std::int64_t ms) {
   constexpr std::int64_t kLongest = 10'000'000'000'000;
-  return duration_text(static_cast<std::uint64_t>(std::min(std::abs(ms), kLongest)) * 1'000'000) + (ms > 0 ? " forward" : " back");
+  const auto length = static_cast<std::uint64_t>(std::min(std::abs(ms), kLongest));
+  return duration_text(length * 1'000'000) + (ms > 0 ? " forward" : " back");
 }
 
 }  // namespace
