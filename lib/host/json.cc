@@ -24,11 +24,16 @@ void append_value(TextBuffer& out, std::uint64_t value) { out.append(value); }
 void append_value(TextBuffer& out, double value) { out.append(value); }
 void append_value(TextBuffer& out, int value) { out.append(value); }
 void append_value(TextBuffer& out, unsigned value) { out.append(value); }
-void append_value(TextBuffer& out, const LatencySummary& value) {
+// What summaries and histograms begin with.
+template <class Latency>
+void append_sum(TextBuffer& out, const Latency& value) {
   out += "{\"count\":";
   out.append(value.count);
   out += ",\"sum_ns\":";
   out.append(value.sum_ns);
+}
+void append_value(TextBuffer& out, const LatencySummary& value) {
+  append_sum(out, value);
   out += ",\"p50_ns\":";
   out.append(value.p50_ns);
   out += ",\"p99_ns\":";
@@ -49,10 +54,7 @@ void append_numbers(TextBuffer& out, std::size_t count, Number number) {
 }
 // The last bucket has no end.
 void append_value(TextBuffer& out, const LatencyHistogram& value) {
-  out += "{\"count\":";
-  out.append(value.count);
-  out += ",\"sum_ns\":";
-  out.append(value.sum_ns);
+  append_sum(out, value);
   out += ",\"up_to_ns\":";
   append_numbers(out, LatencyHistogram::kBuckets - 1, LatencyHistogram::up_to_ns);
   out += ",\"counts\":";

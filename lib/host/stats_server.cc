@@ -154,12 +154,16 @@ bool StatsServer::make_place() {
 
 bool StatsServer::has_room() const noexcept { return unread_ < kMostUnread; }
 
+bool StatsServer::has_step(const Client& client) const noexcept {
+  return client.more || (client.held_back && has_room());
+}
+
 bool StatsServer::serve(Client& client, const os::SocketWait& wait, base::Nanos at) {
   if (client.state == State::waiting) return !wait.broken;
   if (client.state == State::sending) {
     if (wait.writable && !send(client, at)) return false;
     if (wait.broken && !wait.writable) return false;
-  } else if (client.more || (client.held_back && has_room())) {
+  } else if (has_step(client)) {
     if (!step(client, at)) return false;
   } else if (client.held_back) {
     if (wait.broken) return false;
@@ -327,10 +331,7 @@ base::Nanos StatsServer::deadline(const Client& client) const noexcept {
 // Milliseconds until some deadline; -1: there is none.
 int StatsServer::patience(base::Nanos at) const noexcept {
   auto first = at < accept_again_ ? accept_again_ : base::Nanos::max();
-  for (const auto& client : clients_) {
-    const bool at_once = client->more || (client->held_back && has_room());
-    first = std::min(first, at_once ? at : deadline(*client));
-  }
+  for (const auto& client : clients_) first = std::min(first, has_step(*client) ? at : deadline(*client));
   if (first == base::Nanos::max()) return -1;
   const auto ms = std::chrono::ceil<std::chrono::milliseconds>(first - at).count();
   return static_cast<int>(std::clamp<std::chrono::milliseconds::rep>(ms, 0, 600'000));

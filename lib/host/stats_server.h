@@ -1,8 +1,8 @@
 // StatsServer: HTTP over a Unix socket, from one thread, vmm-stats. No client can hold it up: it waits for none, each
 // has deadlines, and there are 64 at most, of which the one that has made no progress for longest makes place for
-// another. While 16 MiB of answers are not read nothing more is answered, and who hardly reads goes soon. What takes long
-// (HttpHandler::takes_long) is done by a second thread, vmm-control, one thing after the other; it is there from the
-// first such request on.
+// another. While 16 MiB of answers are not read nothing more is answered, and who hardly reads goes soon. What takes
+// long (HttpHandler::takes_long) is done by a second thread, vmm-control, one thing after the other; it is there from
+// the first such request on.
 // Thread-safety: made and stopped by one thread; stop() and finish() may be called more than once.
 #pragma once
 
@@ -85,6 +85,8 @@ class StatsServer {
   bool make_place();
   // Whether another answer may be made.
   bool has_room() const noexcept;
+  // Whether step() has something to look at that has come before.
+  bool has_step(const Client& client) const noexcept;
   // False: the client is to go.
   bool serve(Client& client, const os::SocketWait& wait, base::Nanos now);
   bool receive(Client& client, base::Nanos now);

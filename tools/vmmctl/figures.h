@@ -3,8 +3,12 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace vmmctl {
+
+// A count as a figure.
+inline double number(std::uint64_t value) { return static_cast<double>(value); }
 
 template <class Names>
 struct Figures {

@@ -17,8 +17,6 @@ constexpr std::int64_t kStepMs = 3000;
 // Later is no time that a browser can show.
 constexpr std::int64_t kLastMs = 4'000'000'000'000'000;
 
-double number(std::uint64_t value) { return static_cast<double>(value); }
-
 std::size_t state_index(const std::string& name) {
   const auto& names = state_names();
   return static_cast<std::size_t>(std::find(names.begin(), names.end() - 1, name) - names.begin());

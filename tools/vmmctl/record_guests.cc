@@ -6,8 +6,6 @@
 namespace vmmctl {
 namespace {
 
-double number(std::uint64_t value) { return static_cast<double>(value); }
-
 // The `most` of `indices` whose guests held most memory, ascending.
 std::vector<std::size_t> largest(const std::vector<GuestSummary>& guests, std::vector<std::size_t> indices,
                                  std::size_t most) {
