@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
+#include <initializer_list>
 #include <iterator>
+#include <sstream>
 
 #include "support/kernel_view.h"
 #include "vmm/units.h"
@@ -30,6 +32,21 @@ std::vector<int> list_in(const std::string& path) {
 
 std::string of_node(int node) { return kNodes + "node" + std::to_string(node) + "/"; }
 
+// The sum of those lines of the node's meminfo, in bytes.
+std::uint64_t node_figures(int node, std::initializer_list<std::string> names) {
+  std::ifstream in(of_node(node) + "meminfo");
+  std::uint64_t sum = 0;
+  for (std::string line; std::getline(in, line);) {
+    std::istringstream words(line);
+    std::string word, number, name;
+    std::uint64_t kib = 0;
+    if (words >> word >> number >> name >> kib && name.ends_with(":") &&
+        std::find(names.begin(), names.end(), name.substr(0, name.size() - 1)) != names.end())
+      sum += kib * KiB;
+  }
+  return sum;
+}
+
 }  // namespace
 
 std::vector<int> nodes_with_memory() { return list_in(kNodes + "has_memory"); }
@@ -41,13 +58,10 @@ std::vector<int> distances_from_node(int node) {
   return {std::istream_iterator<int>(in), std::istream_iterator<int>()};
 }
 
-std::uint64_t memory_of_node(int node) {
-  std::ifstream in(of_node(node) + "meminfo");
-  for (std::string line; std::getline(in, line);) {
-    unsigned long long kib = 0;
-    if (std::sscanf(line.c_str(), "Node %*d MemTotal: %llu kB", &kib) == 1) return kib * KiB;
-  }
-  return 0;
+std::uint64_t memory_of_node(int node) { return node_figures(node, {"MemTotal"}); }
+
+std::uint64_t obtainable_on_node(int node) {
+  return node_figures(node, {"MemFree", "Active(file)", "Inactive(file)"});
 }
 
 std::uint64_t pages_on_node(const std::byte* start, std::uint64_t pages, int node) {

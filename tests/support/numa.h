@@ -22,6 +22,8 @@ std::vector<int> processors_of_node(int node);
 std::vector<int> distances_from_node(int node);
 // The kernel's MemTotal of the node, in bytes.
 std::uint64_t memory_of_node(int node);
+// What of that is to be had: free, or of files, which the kernel gives up for others' pages. In bytes.
+std::uint64_t obtainable_on_node(int node);
 
 // Of the pages from `start` on, how many are on the node.
 std::uint64_t pages_on_node(const std::byte* start, std::uint64_t pages, int node);
