@@ -185,6 +185,18 @@ Result<std::uint64_t> GuestCore::restore() {
   return (memory_->counters.swapped_in.load(std::memory_order_relaxed) - before) * kPageSize;
 }
 
+host::WorkerHold GuestCore::hold() noexcept {
+  for (;;) {
+    const auto changes = home_changes_.load();
+    {
+      host::WorkerHold held(*node().worker);
+      // A home that is to change waits for it.
+      if (changes % 2 == 0 && home_changes_.load() == changes) return held;
+    }
+    home_stayed(changes);
+  }
+}
+
 Result<void> GuestCore::prefetch(std::uint64_t offset, std::uint64_t bytes) {
   GatePass pass(gate_);
   if (auto error = refused("prefetch", pass)) return tl::unexpected(*error);

@@ -60,6 +60,9 @@ class GuestCore : public std::enable_shared_from_this<GuestCore> {
   Result<void> discard(std::uint64_t offset, std::uint64_t bytes);
   Result<std::uint64_t> reclaim(std::uint64_t bytes);
   Result<std::uint64_t> restore();
+  // While that lives nothing of the guest leaves memory: its worker stands still. Faults are served. Inside the gate
+  // only; see Worker::hold().
+  host::WorkerHold hold() noexcept;
   Result<void> prefetch(std::uint64_t offset, std::uint64_t bytes);
   Result<void> configure(const GuestChange& change);
   Result<void> set_balloon(std::shared_ptr<BalloonDriver> driver);

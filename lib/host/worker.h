@@ -5,9 +5,11 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -69,6 +71,12 @@ class Worker {
   // Reads all pages of its guests that may share, for the estimate. Blocks. Errors: ENOMEM.
   Result<void> estimate_sharing(sharing::ShareEstimator& estimator) VMM_EXCLUDES(mutex_);
 
+  // Between the two it stands still: it takes no page, ends no write, drops nothing, so that who looks at the guests'
+  // memory and page words finds them agreed. Blocks until it does. A second holder waits for the first. Not for long:
+  // where faults wait for memory it goes on by itself after kMostHeld.
+  void hold() noexcept VMM_EXCLUDES(mutex_);
+  void let_go() noexcept VMM_EXCLUDES(mutex_);
+
   // Looks at what is sampled, at the time `now`: soon, or before it returns. Not from its own thread.
   void sample(base::Nanos now) noexcept;
   void sample_and_wait(base::Nanos now) noexcept VMM_EXCLUDES(mutex_);
@@ -88,6 +96,7 @@ class Worker {
   static constexpr std::uint64_t kSlicePages = 1024;  // 4 MiB: about a millisecond of parking and hashing
   // A page may be three chances warm; the fourth round takes it.
   static constexpr int kRounds = 5;
+  static constexpr std::chrono::milliseconds kMostHeld{1000};
 
   struct Member {
     std::unique_ptr<reclaim::Evictor> evictor;
@@ -104,7 +113,7 @@ class Worker {
     base::Nanos next_broken{};    // when pages that were written since they were shared are looked for
   };
   struct Request {
-    enum Kind { kAttach, kDetach, kReserve, kRelease, kTake, kReclaim, kUnmanage, kSample, kShare, kEstimate } kind;
+    enum Kind { kAttach, kDetach, kReserve, kRelease, kTake, kReclaim, kUnmanage, kSample, kShare, kEstimate, kHold } kind;
     region::GuestMemory* guest;
     std::uint64_t pages = 0;    // reclaim: wanted
     migrate::GuestMigration* migration = nullptr;  // attach
@@ -128,6 +137,7 @@ class Worker {
   void submit(Request& request) noexcept VMM_EXCLUDES(mutex_);
   void push_locked(Request& request) noexcept VMM_REQUIRES(mutex_);
   void pop_locked() noexcept VMM_REQUIRES(mutex_);
+  void stand_still_locked() noexcept VMM_REQUIRES(mutex_);
   // How long to sleep: -1 = until somebody rings. `resting`: but for what cannot wait, whoever rings.
   struct Sleep {
     int ms = -1;
@@ -185,6 +195,8 @@ class Worker {
   // guest can also be detached when there is no memory.
   Request* first_ VMM_GUARDED_BY(mutex_) = nullptr;
   Request* last_ VMM_GUARDED_BY(mutex_) = nullptr;
+  unsigned holds_ VMM_GUARDED_BY(mutex_) = 0;  // of those who have been told that it stands still
+  base::CondVar let_go_;
 
   // The thread's own.
   std::vector<Member> members_;
@@ -197,6 +209,22 @@ class Worker {
   base::Random random_;
 
   os::Thread thread_;
+};
+
+// A worker that stands still while this lives.
+class WorkerHold {
+ public:
+  explicit WorkerHold(Worker& worker) noexcept : worker_(&worker) { worker.hold(); }
+  ~WorkerHold() {
+    if (worker_ != nullptr) worker_->let_go();
+  }
+  WorkerHold(WorkerHold&& other) noexcept : worker_(std::exchange(other.worker_, nullptr)) {}
+  WorkerHold& operator=(WorkerHold&&) = delete;
+  WorkerHold(const WorkerHold&) = delete;
+  WorkerHold& operator=(const WorkerHold&) = delete;
+
+ private:
+  Worker* worker_;
 };
 
 }  // namespace vmm::host

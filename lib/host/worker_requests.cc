@@ -99,6 +99,26 @@ bool Worker::unmanage(GuestMemory& guest) {
   return request.result;
 }
 
+void Worker::hold() noexcept {
+  Request request{Request::kHold, nullptr};
+  submit(request);
+}
+
+void Worker::let_go() noexcept {
+  base::MutexLock lock(mutex_);
+  --holds_;
+  let_go_.notify_all();
+}
+
+// Until it is let go. The holder itself may wait for memory that only this thread can free.
+void Worker::stand_still_locked() noexcept {
+  constexpr auto kLook = std::chrono::milliseconds(10);
+  for (std::chrono::milliseconds waited{0}; holds_ > 0 && !stop_.load(std::memory_order_acquire); waited += kLook) {
+    if (waited >= kMostHeld && credit_.somebody_waits()) return;
+    let_go_.wait_for(mutex_, kLook);
+  }
+}
+
 // Serves one slice of the first request. True if there is more to do.
 bool Worker::serve_requests() {
   Request* request = nullptr;
@@ -115,12 +135,15 @@ bool Worker::serve_requests() {
   }
   base::MutexLock lock(mutex_);
   pop_locked();
+  const bool hold = request->kind == Request::kHold;
+  if (hold) ++holds_;
   if (done) {
     request->done = true;
     served_.notify_all();
   } else {
     push_locked(*request);
   }
+  if (hold) stand_still_locked();
   return first_ != nullptr;
 }
 
@@ -182,6 +205,7 @@ bool Worker::serve(Request& request) {
       request.begun = true;
       return estimate_slice(begin, *request.estimator);
     }
+    case Request::kHold: return true;
   }
   return true;
 }

@@ -37,6 +37,9 @@ pthread_mutex_t forking = PTHREAD_MUTEX_INITIALIZER;
 // The rest is guarded by it.
 bool handed = false;  // the child gets the guest
 std::vector<Pin>* files = nullptr;
+// The kernel copies one area after the other while other threads go on. What left memory meanwhile could be missing in
+// the child's copy of each.
+host::WorkerHold* held = nullptr;
 
 void hand_to_children(bool on) noexcept {
   auto& guest = guest_inside();
@@ -69,6 +72,7 @@ void prepare() {
   if (files == nullptr) files = new std::vector<Pin>;
   keep_files_here();
   hand_to_children(true);
+  held = new host::WorkerHold(hold_guest());
   handed = true;
 }
 
@@ -76,6 +80,7 @@ void in_parent() {
   if (!handed || !ProgramMemory::is_this_process()) return;
   const Inside here;
   handed = false;
+  delete held;
   hand_to_children(false);
   files->clear();
   ::_IO_list_unlock();
@@ -87,6 +92,7 @@ void in_child() {
   if (!handed) return;
   const Inside here;
   handed = false;
+  // `held` is the parent's.
   ::pthread_mutex_unlock(&forking);
   ProgramMemory::become_child();
   begin_child_service();

@@ -17,4 +17,6 @@ template struct CoreOf<&Guest::core_>;
 
 region::GuestMemory& guest_inside() noexcept { return core_of(ProgramMemory::guest()).memory(); }
 
+host::WorkerHold hold_guest() noexcept { return core_of(ProgramMemory::guest()).hold(); }
+
 }  // namespace vmm::run

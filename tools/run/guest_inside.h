@@ -10,5 +10,7 @@ namespace vmm::run {
 
 // The guest never ends before the process, so no gate need be entered.
 region::GuestMemory& guest_inside() noexcept;
+// Nothing of it leaves memory while that lives.
+host::WorkerHold hold_guest() noexcept;
 
 }  // namespace vmm::run
