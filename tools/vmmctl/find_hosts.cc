@@ -42,6 +42,9 @@ std::string list_of(const std::vector<FoundHost>& hosts) {
   return list;
 }
 
+// It may answer later: whose process it is of is not known.
+bool is_silent(const FoundHost& host) { return !host.info && host.info.error().kind == FailureKind::slow; }
+
 }  // namespace
 
 std::vector<std::string> host_sockets(std::string_view text) {
@@ -71,13 +74,28 @@ std::vector<std::string> host_sockets(std::string_view text) {
   return paths;
 }
 
+std::vector<std::string> all_host_sockets(const std::function<std::string()>& look) {
+  constexpr int kMostLooks = 10;
+  std::vector<std::string> all = host_sockets(look());
+  for (int looks = 1; looks < kMostLooks; ++looks) {
+    const auto found = host_sockets(look());
+    std::vector<std::string> both;
+    std::set_union(all.begin(), all.end(), found.begin(), found.end(), std::back_inserter(both));
+    if (both.size() == all.size()) break;
+    all = std::move(both);
+  }
+  return all;
+}
+
 std::vector<FoundHost> find_hosts() {
-  std::ifstream file("/proc/net/unix");
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const auto look = [] {
+    std::ifstream file("/proc/net/unix");
+    return std::string{std::istreambuf_iterator<char>(file), {}};
+  };
   std::vector<FoundHost> hosts;
   Limits limits;
   limits.timeout = std::chrono::seconds(1);
-  for (const std::string& path : host_sockets(text)) {
+  for (const std::string& path : all_host_sockets(look)) {
     // What others have made is no host of this user, whatever it says.
     struct stat there {};
     if (::lstat(path.c_str(), &there) != 0) continue;
@@ -95,21 +113,26 @@ std::string describe(const FoundHost& host) {
 }
 
 Result<std::string> choose_socket(const std::string& given, const std::vector<FoundHost>& hosts) {
+  const auto those = [&](const auto& which) {
+    std::vector<FoundHost> found;
+    std::copy_if(hosts.begin(), hosts.end(), std::back_inserter(found), which);
+    return found;
+  };
+  constexpr const char* kNameOne = "name one socket with --socket";
   if (const auto id = process_id(given)) {
-    std::vector<std::string> of_process;
-    for (const FoundHost& host : hosts)
-      if (host.info && host.info->pid == *id) of_process.push_back(host.socket);
-    if (of_process.size() == 1) return of_process.front();
-    if (of_process.empty())
-      return fail(FailureKind::usage, "process " + given + " serves no socket that ends in .vmm", kHowToHaveOne);
-    return fail(FailureKind::usage, "process " + given + " has several hosts:" + list_of(hosts),
-                "name one socket with --socket");
+    const auto of_process = those([&](const FoundHost& host) { return host.info && host.info->pid == *id; });
+    if (of_process.size() == 1) return of_process.front().socket;
+    const std::string process = "process " + given;
+    if (!of_process.empty())
+      return fail(FailureKind::usage, process + " has several hosts:" + list_of(of_process), kNameOne);
+    if (const auto silent = those(is_silent); !silent.empty())
+      return fail(FailureKind::usage,
+                  process + " is none of the hosts that have answered; these have not:" + list_of(silent), kNameOne);
+    return fail(FailureKind::usage, process + " serves no socket that ends in .vmm", kHowToHaveOne);
   }
-  std::vector<FoundHost> asked;
-  std::copy_if(hosts.begin(), hosts.end(), std::back_inserter(asked), [](const auto& host) { return bool(host.info); });
-  if (asked.size() == 1) return asked.front().socket;
-  if (asked.size() > 1)
-    return fail(FailureKind::usage, "several hosts run:" + list_of(asked), "name one socket with --socket");
+  const auto meant = those([](const FoundHost& host) { return host.info || is_silent(host); });
+  if (meant.size() == 1 && meant.front().info) return meant.front().socket;
+  if (meant.size() > 1) return fail(FailureKind::usage, "several hosts run:" + list_of(meant), kNameOne);
   if (!hosts.empty()) return fail(FailureKind::usage, "no host can be asked:" + list_of(hosts));
   return fail(FailureKind::usage, "no host of libvmm runs here", kHowToHaveOne);
 }

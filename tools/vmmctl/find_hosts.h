@@ -2,6 +2,7 @@
 // Thread-safety: any thread.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,11 +18,14 @@ struct FoundHost {
 
 // The paths in the text of /proc/net/unix, each once, sorted.
 std::vector<std::string> host_sockets(std::string_view proc_net_unix);
+// The same of several looks at it. The kernel tells a part at a time, and one whose neighbour goes in between is left
+// out: looks are taken until one tells nothing new.
+std::vector<std::string> all_host_sockets(const std::function<std::string()>& look);
 // Asks each of this user and of root, for root each, who it is; waits at most a second for each.
 std::vector<FoundHost> find_hosts();
 
 // The socket that is meant. `given` is a path, the id of a host's process, or empty: then $VMM_SOCKET, and without that
-// the only host that runs.
+// the only host that runs. Who listens and does not answer in time may be a host too, and the one that is meant.
 // Errors: FailureKind::usage (none or several run: they are named; no such process), gone.
 Result<std::string> resolve_socket(const std::string& given);
 // The same when the hosts that run are known.
