@@ -112,6 +112,20 @@ boot() {
   return "$status"
 }
 
+# boot_until_up: again where the kernel has died before its first process, when nothing of ours has run. While several
+# emulated processors start, one may meet an instruction that another is just replacing (Oops: int3).
+boot_until_up() {
+  local tries status
+  for ((tries = 1; ; tries++)); do
+    status=0
+    boot || status=$?
+    if [[ $tries -eq 3 || $status -ne 0 ]] || grep -q '^vm: Linux ' "$logs/console.log"; then return "$status"; fi
+    mv "$logs/kernel.log" "$logs/kernel.$tries.log"
+    echo "the kernel has not come up, once more: $(grep -m 1 -oE '(Oops|BUG|Kernel panic).*' "$logs/kernel.$tries.log" ||
+      echo 'it said nothing')"
+  done
+}
+
 # Sums, why tests were skipped, and what those printed that failed or did not end.
 summarise() {
   grep -E '^(vm: |\[==========\] .* ran\.|\[  (PASSED|FAILED)  \] [0-9]+ test)' "$logs/console.log" || true
@@ -150,7 +164,7 @@ trap 'exit 1' INT TERM
 add_programs "$@"
 make_disk "$work/disk" 4G
 status=0
-boot || status=$?
+boot_until_up || status=$?
 touch "$logs"/{console,kernel}.log
 summarise
 echo "logs: $logs/console.log and kernel.log"
