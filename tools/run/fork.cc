@@ -19,6 +19,7 @@
 #include "guest_inside.h"
 #include "inside.h"
 #include "messages.h"
+#include "program_mappings.h"
 #include "program_memory.h"
 #include "sole_owner.h"
 #include "vmm/units.h"
@@ -37,8 +38,8 @@ pthread_mutex_t forking = PTHREAD_MUTEX_INITIALIZER;
 // The rest is guarded by it.
 bool handed = false;  // the child gets the guest
 std::vector<Pin>* files = nullptr;
-// The kernel copies one area after the other while other threads go on. What left memory meanwhile could be missing in
-// the child's copy of each.
+// The kernel copies one area after the other while other threads go on. What left memory, or was dropped, meanwhile could
+// be missing in the child's copy of each.
 host::WorkerHold* held = nullptr;
 
 void hand_to_children(bool on) noexcept {
@@ -72,6 +73,8 @@ void prepare() {
   if (files == nullptr) files = new std::vector<Pin>;
   keep_files_here();
   hand_to_children(true);
+  // First: a call that is under way may need memory, which the worker frees.
+  ProgramMappings::of_process().stand_still();
   held = new host::WorkerHold(hold_guest());
   handed = true;
 }
@@ -81,6 +84,7 @@ void in_parent() {
   const Inside here;
   handed = false;
   delete held;
+  ProgramMappings::of_process().go_on();
   hand_to_children(false);
   files->clear();
   ::_IO_list_unlock();
@@ -92,6 +96,7 @@ void in_child() {
   if (!handed) return;
   const Inside here;
   handed = false;
+  ProgramMappings::of_process().go_on();
   // `held` is the parent's.
   ::pthread_mutex_unlock(&forking);
   ProgramMemory::become_child();
