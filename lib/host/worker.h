@@ -113,7 +113,9 @@ class Worker {
     base::Nanos next_broken{};    // when pages that were written since they were shared are looked for
   };
   struct Request {
-    enum Kind { kAttach, kDetach, kReserve, kRelease, kTake, kReclaim, kUnmanage, kSample, kShare, kEstimate, kHold } kind;
+    enum Kind {
+      kAttach, kDetach, kReserve, kRelease, kTake, kReclaim, kUnmanage, kSample, kShare, kEstimate, kHold
+    } kind;
     region::GuestMemory* guest;
     std::uint64_t pages = 0;    // reclaim: wanted
     migrate::GuestMigration* migration = nullptr;  // attach

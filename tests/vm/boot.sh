@@ -121,8 +121,8 @@ boot_until_up() {
     boot || status=$?
     if [[ $tries -eq 3 || $status -ne 0 ]] || grep -q '^vm: Linux ' "$logs/console.log"; then return "$status"; fi
     mv "$logs/kernel.log" "$logs/kernel.$tries.log"
-    echo "the kernel has not come up, once more: $(grep -m 1 -oE '(Oops|BUG|Kernel panic).*' "$logs/kernel.$tries.log" ||
-      echo 'it said nothing')"
+    echo "the kernel has not come up, once more: $(
+      grep -m 1 -oE '(Oops|BUG|Kernel panic).*' "$logs/kernel.$tries.log" || echo 'it said nothing')"
   done
 }
 

@@ -38,8 +38,8 @@ pthread_mutex_t forking = PTHREAD_MUTEX_INITIALIZER;
 // The rest is guarded by it.
 bool handed = false;  // the child gets the guest
 std::vector<Pin>* files = nullptr;
-// The kernel copies one area after the other while other threads go on. What left memory, or was dropped, meanwhile could
-// be missing in the child's copy of each.
+// The kernel copies one area after the other while other threads go on. What left memory, or was dropped, meanwhile
+// could be missing in the child's copy of each.
 host::WorkerHold* held = nullptr;
 
 void hand_to_children(bool on) noexcept {
