@@ -60,9 +60,19 @@ class GuestCore : public std::enable_shared_from_this<GuestCore> {
   Result<void> discard(std::uint64_t offset, std::uint64_t bytes);
   Result<std::uint64_t> reclaim(std::uint64_t bytes);
   Result<std::uint64_t> restore();
-  // While that lives nothing of the guest leaves memory: its worker stands still. Faults are served. Inside the gate
-  // only; see Worker::hold().
-  host::WorkerHold hold() noexcept;
+  // While one lives nothing of the guest leaves memory, or is dropped: its worker stands still (see Worker::hold()), and
+  // pins, discards and balloons wait. Faults are served. Inside the gate only; ended by the thread that made it.
+  class Hold {
+   public:
+    explicit Hold(GuestCore& guest) noexcept;
+    ~Hold();
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+
+   private:
+    GuestCore& guest_;
+    std::optional<host::WorkerHold> worker_;
+  };
   Result<void> prefetch(std::uint64_t offset, std::uint64_t bytes);
   Result<void> configure(const GuestChange& change);
   Result<void> set_balloon(std::shared_ptr<BalloonDriver> driver);

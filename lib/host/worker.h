@@ -73,7 +73,7 @@ class Worker {
 
   // Between the two it stands still: it takes no page, ends no write, drops nothing, so that who looks at the guests'
   // memory and page words finds them agreed. Blocks until it does. A second holder waits for the first. Not for long:
-  // where faults wait for memory it goes on by itself after kMostHeld.
+  // where faults wait for memory it goes on by itself after kMostHeld, otherwise after ten times that.
   void hold() noexcept VMM_EXCLUDES(mutex_);
   void let_go() noexcept VMM_EXCLUDES(mutex_);
 

@@ -110,11 +110,13 @@ void Worker::let_go() noexcept {
   let_go_.notify_all();
 }
 
-// Until it is let go. The holder itself may wait for memory that only this thread can free.
+// Until it is let go. The holder itself, or who it waits for, may wait for what only this thread does.
 void Worker::stand_still_locked() noexcept {
   constexpr auto kLook = std::chrono::milliseconds(10);
   for (std::chrono::milliseconds waited{0}; holds_ > 0 && !stop_.load(std::memory_order_acquire); waited += kLook) {
-    if (waited >= kMostHeld && credit_.somebody_waits()) return;
+    if (waited >= (credit_.somebody_waits() ? kMostHeld : 10 * kMostHeld)) return;
+    // They get small pages then.
+    if (zero_pool_ != nullptr && zeros_wanted_.load(std::memory_order_acquire)) zero_pool_->tell_waiting();
     let_go_.wait_for(mutex_, kLook);
   }
 }

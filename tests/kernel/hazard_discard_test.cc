@@ -168,7 +168,8 @@ TEST_P(Discards, Hazard11_RawDontneedWhileThePagesAreTaken) {
   std::thread application([&] {
     for (std::uint64_t i = 0; !over; ++i, ++drops) ::madvise(guest.at(i * 13 % 64), kPageSize, MADV_DONTNEED);
   });
-  for (std::uint64_t i = 1; i <= 300; ++i) {
+  // However rarely the other thread comes to run.
+  for (std::uint64_t i = 1; i <= 300 || drops <= 300; ++i) {
     guest.fill(i);
     rig.park(guest);
     rig.write(guest);
@@ -181,7 +182,6 @@ TEST_P(Discards, Hazard11_RawDontneedWhileThePagesAreTaken) {
       }
     }
   }
-  EXPECT_GT(drops, 300u);
   over = true;
   application.join();
   EXPECT_TRUE(reclaim::discard(guest.memory(), guest.pins(), 0, 64));

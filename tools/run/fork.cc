@@ -8,18 +8,20 @@
 // The C library goes through its open FILEs in the child before any handler runs there; they stay in memory meanwhile.
 #include <dlfcn.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cstddef>
 #include <cstdio>
+#include <new>
 #include <vector>
 
 #include "child_service.h"
 #include "guest_inside.h"
 #include "inside.h"
 #include "messages.h"
-#include "program_mappings.h"
 #include "program_memory.h"
 #include "sole_owner.h"
 #include "vmm/units.h"
@@ -40,7 +42,10 @@ bool handed = false;  // the child gets the guest
 std::vector<Pin>* files = nullptr;
 // The kernel copies one area after the other while other threads go on. What left memory, or was dropped, meanwhile
 // could be missing in the child's copy of each.
-host::WorkerHold* held = nullptr;
+alignas(GuestCore::Hold) std::byte held_place[sizeof(GuestCore::Hold)];
+GuestCore::Hold* held = nullptr;
+sigset_t signals_before;
+int cancel_before = 0;
 
 void hand_to_children(bool on) noexcept {
   auto& guest = guest_inside();
@@ -69,13 +74,20 @@ void prepare() {
     return;
   }
   const Inside here;
+  // fork() is no place where a thread ends, and what waits below would be one.
+  int cancel = 0;
+  ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
   ::pthread_mutex_lock(&forking);
+  cancel_before = cancel;
   if (files == nullptr) files = new std::vector<Pin>;
   keep_files_here();
+  // A handler that drops memory would wait for its own thread.
+  sigset_t all;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &signals_before);
+  held = new (held_place) GuestCore::Hold(guest_core());
+  // Last: a child that another thread makes behind the C library's back is to get none of it.
   hand_to_children(true);
-  // First: a call that is under way may need memory, which the worker frees.
-  ProgramMappings::of_process().stand_still();
-  held = new host::WorkerHold(hold_guest());
   handed = true;
 }
 
@@ -83,24 +95,27 @@ void in_parent() {
   if (!handed || !ProgramMemory::is_this_process()) return;
   const Inside here;
   handed = false;
-  delete held;
-  ProgramMappings::of_process().go_on();
   hand_to_children(false);
+  held->~Hold();
+  ::pthread_sigmask(SIG_SETMASK, &signals_before, nullptr);
   files->clear();
   ::_IO_list_unlock();
+  const int cancel = cancel_before;
   ::pthread_mutex_unlock(&forking);
   become_sole_owner_when_needed();
+  ::pthread_setcancelstate(cancel, nullptr);
 }
 
 void in_child() {
   if (!handed) return;
   const Inside here;
   handed = false;
-  ProgramMappings::of_process().go_on();
   // `held` is the parent's.
   ::pthread_mutex_unlock(&forking);
   ProgramMemory::become_child();
   begin_child_service();
+  ::pthread_sigmask(SIG_SETMASK, &signals_before, nullptr);
+  ::pthread_setcancelstate(cancel_before, nullptr);
 }
 
 using Register = int (*)(void (*)(), void (*)(), void (*)(), void*);

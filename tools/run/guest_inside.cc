@@ -15,8 +15,8 @@ template struct CoreOf<&Guest::core_>;
 
 }  // namespace
 
-region::GuestMemory& guest_inside() noexcept { return core_of(ProgramMemory::guest()).memory(); }
+GuestCore& guest_core() noexcept { return core_of(ProgramMemory::guest()); }
 
-host::WorkerHold hold_guest() noexcept { return core_of(ProgramMemory::guest()).hold(); }
+region::GuestMemory& guest_inside() noexcept { return guest_core().memory(); }
 
 }  // namespace vmm::run

@@ -10,7 +10,6 @@ namespace vmm::run {
 
 // The guest never ends before the process, so no gate need be entered.
 region::GuestMemory& guest_inside() noexcept;
-// Nothing of it leaves memory while that lives.
-host::WorkerHold hold_guest() noexcept;
+GuestCore& guest_core() noexcept;
 
 }  // namespace vmm::run

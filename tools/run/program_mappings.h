@@ -35,10 +35,6 @@ class ProgramMappings {
   int unlock(void* at, std::size_t bytes) noexcept;
   void unlock_all() noexcept;
 
-  // Between the two no other thread's call changes anything: for fork(), whose child gets all of it as it is.
-  void stand_still() noexcept { mutex_.lock(); }
-  void go_on() noexcept { mutex_.unlock(); }
-
   // Bytes that are mapped.
   std::uint64_t mapped() noexcept;
 
