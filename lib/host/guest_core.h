@@ -60,7 +60,7 @@ class GuestCore : public std::enable_shared_from_this<GuestCore> {
   Result<void> discard(std::uint64_t offset, std::uint64_t bytes);
   Result<std::uint64_t> reclaim(std::uint64_t bytes);
   Result<std::uint64_t> restore();
-  // While one lives nothing of the guest leaves memory, or is dropped: its worker stands still (see Worker::hold()), and
+  // While one lives nothing of the guest leaves memory, or is dropped: its worker stands still (Worker::hold()), and
   // pins, discards and balloons wait. Faults are served. Inside the gate only; ended by the thread that made it.
   class Hold {
    public:
