@@ -4,8 +4,8 @@
 // The kernel copies one area of a process after the other while its other threads go on. Nothing leaves memory
 // meanwhile (GuestCore::Hold), and what a fault brings back moves between two areas before either is copied, or after
 // both; what the copy of a word says is therefore where the page is, or it is in its place already, or the word is
-// locked, and then both places are looked at. The parent goes on using the slots: what it has put over a page is told by
-// the checksum, and the page is gone. Thread-safety: one thread, in a child.
+// locked, and then both places are looked at. The parent goes on using the slots: what it has put over a page is told
+// by the checksum, and the page is gone. Thread-safety: one thread, in a child.
 #pragma once
 
 #include <cstddef>
