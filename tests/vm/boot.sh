@@ -97,35 +97,6 @@ add_tests() {
   fi
 }
 
-# boot: until the machine turns itself off; 124 when that takes too long.
-boot() {
-  local status=0
-  timeout "$limit" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -nodefaults -display none -no-reboot \
-    -smp "$processors,sockets=$processors,cores=1,threads=1" -m "$memory" "${machine[@]}" \
-    -drive "file=$work/disk,if=none,id=disk,format=raw,cache=unsafe" -device nvme,drive=disk,serial=disk \
-    -serial "file:$logs/kernel.log" -serial "file:$logs/console.log" -kernel "$image" \
-    -append 'console=ttyS0 root=/dev/nvme0n1 rw init=/init panic=-1 oops=panic' &
-  emulator=$!
-  if [[ -t 1 ]]; then tail -F --pid "$emulator" "$logs/console.log" 2> /dev/null & fi
-  wait "$emulator" || status=$?
-  emulator=
-  return "$status"
-}
-
-# boot_until_up: again where the kernel has died before its first process, when nothing of ours has run. While several
-# emulated processors start, one may meet an instruction that another is just replacing (Oops: int3).
-boot_until_up() {
-  local tries status
-  for ((tries = 1; ; tries++)); do
-    status=0
-    boot || status=$?
-    if [[ $tries -eq 3 || $status -ne 0 ]] || grep -q '^vm: Linux ' "$logs/console.log"; then return "$status"; fi
-    mv "$logs/kernel.log" "$logs/kernel.$tries.log"
-    echo "the kernel has not come up, once more: $(
-      grep -m 1 -oE '(Oops|BUG|Kernel panic).*' "$logs/kernel.$tries.log" || echo 'it said nothing')"
-  done
-}
-
 # Sums, why tests were skipped, and what those printed that failed or did not end.
 summarise() {
   grep -E '^(vm: |\[==========\] .* ran\.|\[  (PASSED|FAILED)  \] [0-9]+ test)' "$logs/console.log" || true
@@ -164,14 +135,8 @@ trap 'exit 1' INT TERM
 add_programs "$@"
 make_disk "$work/disk" 4G
 status=0
-boot_until_up || status=$?
-touch "$logs"/{console,kernel}.log
+boot_until_up -smp "$processors,sockets=$processors,cores=1,threads=1" -m "$memory" "${machine[@]}" || status=$?
 summarise
 echo "logs: $logs/console.log and kernel.log"
-if ! grep -qx 'vm: end' "$logs/console.log"; then
-  echo "--- the kernel's last messages"
-  tail -n 20 "$logs/kernel.log"
-  if [[ $status -eq 124 ]]; then fail "the machine was not done after $limit s"; fi
-  fail "the machine ended too early, QEMU with status $status"
-fi
+has_ended "$status"
 if grep -E '^vm: exit status ' "$logs/console.log" | grep -qv ' 0$'; then fail "tests in the machine"; fi

@@ -39,19 +39,8 @@ printf 'run %s\n' "${build@Q}/examples/kvm_guest $rounds" >> "$root/programs"
 make_disk "$work/disk" 512M
 
 status=0
-timeout "$limit" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -nodefaults -display none -no-reboot -smp 2 -m 1024 \
-  -drive "file=$work/disk,if=none,id=disk,format=raw,cache=unsafe" -device nvme,drive=disk,serial=disk \
-  -serial "file:$logs/kernel.log" -serial "file:$logs/console.log" -kernel "$image" \
-  -append 'console=ttyS0 root=/dev/nvme0n1 rw init=/init panic=-1 oops=panic' &
-emulator=$!
-wait "$emulator" || status=$?
-emulator=
-touch "$logs"/{console,kernel}.log
-cat "$logs/console.log"
+boot_until_up -smp 2 -m 1024 || status=$?
+if [[ ! -t 1 ]]; then cat "$logs/console.log"; fi  # else it has been followed
 echo "logs: $logs/console.log and kernel.log"
-if ! grep -qx 'vm: end' "$logs/console.log"; then
-  tail -n 20 "$logs/kernel.log"
-  if [[ $status -eq 124 ]]; then fail "the machine was not done after $limit s"; fi
-  fail "the machine ended too early, QEMU with status $status"
-fi
+has_ended "$status"
 grep -qx 'vm: exit status 0' "$logs/console.log" || fail "kvm_guest in the machine"

@@ -49,3 +49,43 @@ make_disk() {
   truncate -s "$2" "$1"
   mkfs.ext4 -q -F -d "$root" "$1"
 }
+
+# boot <QEMU argument>...: the machine of $work/disk and $image, until it turns itself off; 124 when that takes more
+# than $limit s. Its logs are in $logs; $emulator is its process meanwhile.
+boot() {
+  local status=0
+  # shellcheck disable=SC2154  # whoever boots sets them
+  timeout "$limit" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -nodefaults -display none -no-reboot "$@" \
+    -drive "file=$work/disk,if=none,id=disk,format=raw,cache=unsafe" -device nvme,drive=disk,serial=disk \
+    -serial "file:$logs/kernel.log" -serial "file:$logs/console.log" -kernel "$image" \
+    -append 'console=ttyS0 root=/dev/nvme0n1 rw init=/init panic=-1 oops=panic' &
+  emulator=$!
+  if [[ -t 1 ]]; then tail -F --pid "$emulator" "$logs/console.log" 2> /dev/null & fi
+  wait "$emulator" || status=$?
+  emulator=
+  touch "$logs"/{console,kernel}.log
+  return "$status"
+}
+
+# boot_until_up <QEMU argument>...: again where the kernel has died before its first process, when nothing of ours has
+# run. While several emulated processors start, one may meet an instruction that another is just replacing (Oops: int3).
+boot_until_up() {
+  local tries status
+  for ((tries = 1; ; tries++)); do
+    status=0
+    boot "$@" || status=$?
+    if [[ $tries -eq 3 || $status -ne 0 ]] || grep -q '^vm: Linux ' "$logs/console.log"; then return "$status"; fi
+    mv "$logs/kernel.log" "$logs/kernel.$tries.log"
+    echo "the kernel has not come up, once more: $(
+      grep -m 1 -oE '(Oops|BUG|Kernel panic).*' "$logs/kernel.$tries.log" || echo 'it said nothing')"
+  done
+}
+
+# has_ended <status of boot>: it did all that it was to do, or fails.
+has_ended() {
+  if grep -qx 'vm: end' "$logs/console.log"; then return; fi
+  echo "--- the kernel's last messages"
+  tail -n 20 "$logs/kernel.log"
+  if [[ $1 -eq 124 ]]; then fail "the machine was not done after $limit s"; fi
+  fail "the machine ended too early, QEMU with status $1"
+}
