@@ -185,24 +185,6 @@ Result<std::uint64_t> GuestCore::restore() {
   return (memory_->counters.swapped_in.load(std::memory_order_relaxed) - before) * kPageSize;
 }
 
-GuestCore::Hold::Hold(GuestCore& guest) noexcept VMM_NO_THREAD_SAFETY_ANALYSIS : guest_(guest) {
-  for (;;) {
-    const auto changes = guest.home_changes_.load();
-    worker_.emplace(*guest.node().worker);
-    // A home that is to change waits for it.
-    if (changes % 2 == 0 && guest.home_changes_.load() == changes) break;
-    worker_.reset();
-    guest.home_stayed(changes);
-  }
-  guest.memory_->control.lock();
-  guest.pins_->mutex().lock();
-}
-
-GuestCore::Hold::~Hold() VMM_NO_THREAD_SAFETY_ANALYSIS {
-  guest_.pins_->mutex().unlock();
-  guest_.memory_->control.unlock();
-}
-
 Result<void> GuestCore::prefetch(std::uint64_t offset, std::uint64_t bytes) {
   GatePass pass(gate_);
   if (auto error = refused("prefetch", pass)) return tl::unexpected(*error);
@@ -247,6 +229,18 @@ bool GuestCore::home_stayed(std::uint32_t changes) const noexcept {
   auto now = home_changes_.load();
   for (; now % 2 != 0; now = home_changes_.load()) home_changes_.wait(now);
   return now == changes;
+}
+
+host::WorkerHold GuestCore::hold_worker() noexcept {
+  for (;;) {
+    const auto changes = home_changes_.load();
+    {
+      host::WorkerHold held(*node().worker);
+      // A home that is to change waits for it.
+      if (changes % 2 == 0 && home_changes_.load() == changes) return held;
+    }
+    home_stayed(changes);
+  }
 }
 
 std::vector<int> GuestCore::affinity() {

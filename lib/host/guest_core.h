@@ -60,19 +60,6 @@ class GuestCore : public std::enable_shared_from_this<GuestCore> {
   Result<void> discard(std::uint64_t offset, std::uint64_t bytes);
   Result<std::uint64_t> reclaim(std::uint64_t bytes);
   Result<std::uint64_t> restore();
-  // While one lives nothing of the guest leaves memory, or is dropped: its worker stands still (Worker::hold()), and
-  // pins, discards and balloons wait. Faults are served. Inside the gate only; ended by the thread that made it.
-  class Hold {
-   public:
-    explicit Hold(GuestCore& guest) noexcept;
-    ~Hold();
-    Hold(const Hold&) = delete;
-    Hold& operator=(const Hold&) = delete;
-
-   private:
-    GuestCore& guest_;
-    std::optional<host::WorkerHold> worker_;
-  };
   Result<void> prefetch(std::uint64_t offset, std::uint64_t bytes);
   Result<void> configure(const GuestChange& change);
   Result<void> set_balloon(std::shared_ptr<BalloonDriver> driver);
@@ -128,6 +115,18 @@ class GuestCore : public std::enable_shared_from_this<GuestCore> {
     GuestCore& guest_;
   };
 
+  // While one lives nothing of the guest leaves memory, or is dropped: its worker stands still (Worker::hold()), and
+  // pins, discards and balloons wait. Faults are served. Inside the gate only; ended by the thread that made it.
+  class Hold {
+   public:
+    explicit Hold(GuestCore& guest) noexcept
+        : worker_(guest.hold_worker()), control_(guest.memory_->control), pins_(guest.pins_->mutex()) {}
+
+   private:
+    const host::WorkerHold worker_;
+    const base::MutexLock control_, pins_;
+  };
+
   // The nodes that its owner allows as homes; empty: all.
   std::vector<int> affinity();
   void set_affinity(std::vector<int> nodes);
@@ -161,6 +160,8 @@ class GuestCore : public std::enable_shared_from_this<GuestCore> {
 
   // True where the home is what it was at `changes`; waits for a change that is under way.
   bool home_stayed(std::uint32_t changes) const noexcept;
+  // The worker of its home, which stays that meanwhile.
+  host::WorkerHold hold_worker() noexcept;
 
   const std::shared_ptr<HostCore> host_;
   const GuestOptions options_;

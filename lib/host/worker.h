@@ -5,7 +5,6 @@
 #pragma once
 
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -73,7 +72,7 @@ class Worker {
 
   // Between the two it stands still: it takes no page, ends no write, drops nothing, so that who looks at the guests'
   // memory and page words finds them agreed. Blocks until it does. A second holder waits for the first. Not for long:
-  // where faults wait for memory it goes on by itself after kMostHeld, otherwise after ten times that.
+  // where faults wait for memory it goes on by itself after a second, otherwise after ten.
   void hold() noexcept VMM_EXCLUDES(mutex_);
   void let_go() noexcept VMM_EXCLUDES(mutex_);
 
@@ -96,7 +95,6 @@ class Worker {
   static constexpr std::uint64_t kSlicePages = 1024;  // 4 MiB: about a millisecond of parking and hashing
   // A page may be three chances warm; the fourth round takes it.
   static constexpr int kRounds = 5;
-  static constexpr std::chrono::milliseconds kMostHeld{1000};
 
   struct Member {
     std::unique_ptr<reclaim::Evictor> evictor;

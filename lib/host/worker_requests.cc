@@ -1,6 +1,7 @@
 // What callers ask of a worker and wait for: a queue on their own stacks, served slice by slice between looks.
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <new>
 #include <string>
 
@@ -112,9 +113,9 @@ void Worker::let_go() noexcept {
 
 // Until it is let go. The holder itself, or who it waits for, may wait for what only this thread does.
 void Worker::stand_still_locked() noexcept {
-  constexpr auto kLook = std::chrono::milliseconds(10);
+  constexpr std::chrono::milliseconds kLook(10), kMostHeld(10'000), kMostHeldUp(1000);
   for (std::chrono::milliseconds waited{0}; holds_ > 0 && !stop_.load(std::memory_order_acquire); waited += kLook) {
-    if (waited >= (credit_.somebody_waits() ? kMostHeld : 10 * kMostHeld)) return;
+    if (waited >= (credit_.somebody_waits() ? kMostHeldUp : kMostHeld)) return;
     // They get small pages then.
     if (zero_pool_ != nullptr && zeros_wanted_.load(std::memory_order_acquire)) zero_pool_->tell_waiting();
     let_go_.wait_for(mutex_, kLook);

@@ -37,15 +37,35 @@ namespace vmm::run {
 namespace {
 
 pthread_mutex_t forking = PTHREAD_MUTEX_INITIALIZER;
-// The rest is guarded by it.
+
+// What the forking thread is spared meanwhile: handlers, which could wait for what it holds itself, and being cancelled
+// while it waits, for fork() is no place where a thread ends.
+class Undisturbed {
+ public:
+  void begin() noexcept {
+    sigset_t all;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &signals_);
+    ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_);
+  }
+  void end() const noexcept {
+    ::pthread_setcancelstate(cancel_, nullptr);
+    ::pthread_sigmask(SIG_SETMASK, &signals_, nullptr);
+  }
+
+ private:
+  sigset_t signals_;
+  int cancel_;
+};
+
+// The rest is guarded by `forking`.
+Undisturbed undisturbed;
 bool handed = false;  // the child gets the guest
 std::vector<Pin>* files = nullptr;
 // The kernel copies one area after the other while other threads go on. What left memory, or was dropped, meanwhile
 // could be missing in the child's copy of each.
 alignas(GuestCore::Hold) std::byte held_place[sizeof(GuestCore::Hold)];
 GuestCore::Hold* held = nullptr;
-sigset_t signals_before;
-int cancel_before = 0;
 
 void hand_to_children(bool on) noexcept {
   auto& guest = guest_inside();
@@ -74,17 +94,12 @@ void prepare() {
     return;
   }
   const Inside here;
-  // fork() is no place where a thread ends, and what waits below would be one.
-  int cancel = 0;
-  ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+  Undisturbed now;
+  now.begin();
   ::pthread_mutex_lock(&forking);
-  cancel_before = cancel;
+  undisturbed = now;
   if (files == nullptr) files = new std::vector<Pin>;
   keep_files_here();
-  // A handler that drops memory would wait for its own thread.
-  sigset_t all;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &signals_before);
   held = new (held_place) GuestCore::Hold(guest_core());
   // Last: a child that another thread makes behind the C library's back is to get none of it.
   hand_to_children(true);
@@ -97,13 +112,12 @@ void in_parent() {
   handed = false;
   hand_to_children(false);
   held->~Hold();
-  ::pthread_sigmask(SIG_SETMASK, &signals_before, nullptr);
   files->clear();
   ::_IO_list_unlock();
-  const int cancel = cancel_before;
+  const Undisturbed before = undisturbed;
   ::pthread_mutex_unlock(&forking);
   become_sole_owner_when_needed();
-  ::pthread_setcancelstate(cancel, nullptr);
+  before.end();
 }
 
 void in_child() {
@@ -114,8 +128,7 @@ void in_child() {
   ::pthread_mutex_unlock(&forking);
   ProgramMemory::become_child();
   begin_child_service();
-  ::pthread_sigmask(SIG_SETMASK, &signals_before, nullptr);
-  ::pthread_setcancelstate(cancel_before, nullptr);
+  undisturbed.end();
 }
 
 using Register = int (*)(void (*)(), void (*)(), void (*)(), void*);
